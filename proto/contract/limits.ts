@@ -1,0 +1,46 @@
+/** Every bound that both sides must agree on, in one place. Sizes are bytes, times milliseconds, the rest counts. */
+export const LIMITS = {
+  /** A service's, host's or version's name: a DNS label, so that it fits a metric label, a path and a header. */
+  nameLength: 63,
+  /** One YAML file of documents. */
+  specFileBytes: 1 << 20,
+  documentsPerFile: 256,
+  /** One gRPC message either way. */
+  messageBytes: 4 << 20,
+  servicesPerAgent: 256,
+  listenersPerService: 16,
+  instancesPerHost: 64,
+  /** Live (service, version, endpoint) records in an agent's statistics. */
+  statSlots: 4_096,
+  /** What is kept of an app's output for `rollout status`. */
+  outputLines: 20,
+  outputLineBytes: 512,
+  /** An app's output file is rotated at this size; one older file is kept. */
+  outputFileBytes: 8 << 20,
+} as const;
+
+/** Times the session lives by, milliseconds. */
+export const SESSION = {
+  reportEveryMs: 250,
+  leaseMs: 5_000,
+  reconnectBaseMs: 100,
+  reconnectMaxMs: 5_000,
+} as const;
+
+/** Loopback defaults; every one can be changed, and 0 asks the kernel for a port. */
+export const PORTS = { controllerGrpc: 7400, controllerHttp: 7480, agentAdmin: 15_000, agentOutbound: 15_001 } as const;
+
+/** Exit codes of `baton`. */
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  paused: 3,
+  timeout: 4,
+  inconclusive: 5,
+  superseded: 6,
+  unreachable: 7,
+} as const;
+
+/** The session protocol's version; a peer of another major version is refused with both numbers named. */
+export const PROTOCOL_VERSION = 1;

@@ -1,0 +1,20 @@
+import { defineConfig } from "vitest/config";
+
+// One project a kind of test, so that each can be run alone: `npx vitest run --project unit`.
+const project = (name: string, timeoutMs: number) => ({
+  test: { name, include: [`test/${name}/**/*.test.ts`], testTimeout: timeoutMs, hookTimeout: timeoutMs },
+});
+
+export default defineConfig({
+  test: {
+    pool: "forks",
+    maxWorkers: 2,
+    projects: [
+      project("unit", 10_000),
+      project("integration", 30_000),
+      project("fuzz", 120_000),
+      project("sim", 120_000),
+      project("e2e", 180_000),
+    ],
+  },
+});
