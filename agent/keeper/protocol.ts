@@ -2,14 +2,43 @@
  * The words between the keeper and its children, over Node's IPC channel, JSON. The keeper understands only these; what
  * core and workers say to each other it passes on unread (`relay`).
  *
- *   core   → keeper   bind, unbind, generation, table, launch, kill, forget, taken, relay, shutdown
- *   keeper → core     state (once, at the core's start), bound, process, worker, worker-exited, relayed, stopping
- *   keeper → worker   start (once), table, drain, relayed
- *   worker → keeper   serving, relay (always to the core)
+ *   core   → keeper   bind, unbind, generation, table, launch, kill, forget, taken, relay, stopping, shutdown
+ *   keeper → core     state (once, first), bound, generation, process, worker, worker-exited, relayed, hup, stopping
+ *   keeper → worker   start (once, first), table, drain, relayed
+ *   worker → keeper   serving, tabled, relay (always to the core)
  *
  * What the keeper holds outlives the core: listeners, workers, app processes, and the last table, which it hands to a
  * worker that it starts again by itself, so that traffic goes on while there is no core.
+ *
+ * Order    the keeper carries out a core's commands one after another, in the order they came.
+ * Again    every command may be said twice: listeners go by name, processes by id, so a new core that does not know how
+ *          far the one before it came may say all of it again. Unknown ids are dropped; so is what is for a dead worker.
+ * Signals  are the keeper's: core and workers ignore TERM, INT and HUP, and leave when their channel closes.
  */
+
+/** What `baton agent` was told on its command line, complete and checked; the core gets it in `state`. No secrets. */
+export interface AgentOptions {
+  readonly name: string;
+  /** Absolute; exists, and belongs to this agent alone. The keeper's own files in it are `keeper/*`. */
+  readonly stateDir: string;
+  /** Where the desired state comes from. Files are absolute paths. */
+  readonly source:
+    | { readonly kind: "static"; readonly files: readonly string[] }
+    | { readonly kind: "controller"; readonly host: string; readonly port: number };
+  readonly role: "host" | "gateway";
+  readonly labels: Readonly<Record<string, string>>;
+  /** Where others reach this agent's inbound listeners; also what these bind to. An IP address. */
+  readonly address: string;
+  /** declared: inbound listeners take the port of the service's spec. assigned: the kernel's choice, kept and reported. */
+  readonly inboundPorts: "declared" | "assigned";
+  readonly admin: { readonly host: string; readonly port: number };
+  readonly workers: number;
+  readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
+  /** Holds the token for the controller; read by the core. */
+  readonly tokenFile: string | null;
+  /** From SIGTERM to the end, at most. */
+  readonly stopTimeoutMs: number;
+}
 
 /** A process that the keeper started for the core. */
 export interface ProcessSpec {
@@ -62,9 +91,15 @@ export type CoreToKeeper =
       readonly type: "bind";
       readonly listeners: readonly { readonly name: string; readonly address: string; readonly port: number }[];
     }
-  /** Closes the keeper's descriptor; to be said only when no worker listens on it any more. */
+  /**
+   * Generations to come don't get these. Workers that have them go on accepting until they drain; the keeper closes its
+   * own descriptor after the last of them, and a `bind` of the same address before that takes it up again.
+   */
   | { readonly type: "unbind"; readonly names: readonly string[] }
-  /** Starts a new generation of workers on all bound listeners with the newest table; once they serve, the older ones drain. */
+  /**
+   * Starts a new generation of workers on all bound listeners with the newest table; once all of them serve, the older
+   * ones drain. Answered by `generation`. One that is asked for while another is still coming replaces it.
+   */
   | { readonly type: "generation"; readonly workers: number }
   /** The newest table, kept for workers to come and sent to those that live. */
   | { readonly type: "table"; readonly table: unknown }
@@ -74,12 +109,16 @@ export type CoreToKeeper =
   /** The dead worker's counts are taken in: its statistics file may go. */
   | { readonly type: "taken"; readonly worker: number }
   | { readonly type: "relay"; readonly worker: number; readonly body: unknown }
+  /** Answer to the keeper's `stopping`: it is on it, and `shutdown` will follow. */
+  | { readonly type: "stopping" }
   /** The core has stopped all that it wants stopped; the keeper drains the workers, ends what is left, and exits. */
   | { readonly type: "shutdown" };
 
 export type KeeperToCore =
   | {
       readonly type: "state";
+      readonly options: AgentOptions;
+      /** New at every start of the keeper. */
       readonly boot: string;
       readonly listeners: readonly BoundListener[];
       readonly workers: readonly WorkerState[];
@@ -95,10 +134,14 @@ export type KeeperToCore =
       readonly listener: BoundListener | null;
       readonly error: string | null;
     }
+  /** All its workers serve and the older ones drain; or it is given up, and the one before goes on. */
+  | { readonly type: "generation"; readonly generation: number; readonly error: string | null }
   | { readonly type: "process"; readonly process: ProcessState }
   | { readonly type: "worker"; readonly worker: WorkerState }
   | { readonly type: "worker-exited"; readonly worker: DeadWorker }
   | { readonly type: "relayed"; readonly worker: number; readonly body: unknown }
+  /** SIGHUP reached the agent: read again what is on disk. */
+  | { readonly type: "hup" }
   /** SIGTERM or SIGINT reached the agent: finish and say `shutdown`. A second one is not waited for. */
   | { readonly type: "stopping"; readonly signal: string };
 
@@ -117,18 +160,26 @@ export type KeeperToWorker =
       readonly id: number;
       readonly generation: number;
       readonly statsFile: string;
+      readonly agent: string;
+      readonly logLevel: AgentOptions["logLevel"];
       /** Descriptors inherited at these numbers, by listener key. */
       readonly listeners: readonly { readonly key: string; readonly fd: number }[];
+      /** The newest that no worker has refused; null before the first. */
       readonly table: unknown;
+      /** The keeper's own count of tables, for `tabled`. */
+      readonly number: number;
     }
-  | { readonly type: "table"; readonly table: unknown }
+  | { readonly type: "table"; readonly table: unknown; readonly number: number }
   /** Accept nothing more; finish; leave. */
   | { readonly type: "drain" }
   | { readonly type: "relayed"; readonly body: unknown };
 
 export type WorkerToKeeper =
   /** It accepts on every listener it was given and has a table: the older generation may drain. */
-  { readonly type: "serving" } | { readonly type: "relay"; readonly body: unknown };
+  | { readonly type: "serving" }
+  /** Whether it took the table of that number. One that was refused is not handed to a worker started later. */
+  | { readonly type: "tabled"; readonly number: number; readonly ok: boolean }
+  | { readonly type: "relay"; readonly body: unknown };
 
 /** What core and worker say to each other through the keeper. */
 export type WorkerToCore =
