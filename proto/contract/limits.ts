@@ -1,6 +1,6 @@
 /** Every bound that both sides must agree on, in one place. Sizes are bytes, times milliseconds, the rest counts. */
 export const LIMITS = {
-  /** A service's, host's or version's name: a DNS label, so that it fits a metric label, a path and a header. */
+  /** A service's or host's name (a DNS label), a version, a label's value: each fits a metric label, a path, a header. */
   nameLength: 63,
   /** One YAML file of documents. */
   specFileBytes: 1 << 20,
@@ -10,6 +10,22 @@ export const LIMITS = {
   servicesPerAgent: 256,
   listenersPerService: 16,
   instancesPerHost: 64,
+  /** Of one service: */
+  labels: 64,
+  hostnames: 64,
+  rules: 256,
+  placementHosts: 1_024,
+  externalInstances: 1_024,
+  arguments: 256,
+  variables: 256,
+  /** Revisions of one service that an agent runs at once: the old, the new, and what still drains. */
+  revisionsPerService: 16,
+  /** Host agents that a gateway balances one service over. */
+  endpointsPerService: 1_024,
+  /** Ids, reasons, messages and paths on the wire, characters. */
+  idLength: 128,
+  textLength: 4_096,
+  incidents: 64,
   /** Live (service, version, endpoint) records in an agent's statistics. */
   statSlots: 4_096,
   /** What is kept of an app's output for `rollout status`. */
