@@ -3,6 +3,7 @@
  * The store keeps it whole; each change of it is journalled before it is acted on.
  */
 import type { RollingStrategy } from "../../proto/contract/spec/types.ts";
+import type { VersionTraffic } from "./view.ts";
 
 /** Argo's words, for people and scripts. */
 export type Phase = "Progressing" | "Paused" | "Healthy" | "Degraded";
@@ -15,7 +16,11 @@ export type PauseReason =
   | "FleetPartitioned"
   | "DrainTimeout"
   | "UnexplainedLoss"
-  | "Rejected";
+  | "Rejected"
+  /** The new version failed and `autoRevert` is off: Nomad's "fails and stays". */
+  | "Unhealthy"
+  /** A plan would have broken an invariant: it was not acted on. A defect of Baton's; the message names it. */
+  | "InvariantViolation";
 
 export type Stage =
   | { readonly kind: "pending" }
@@ -54,11 +59,32 @@ export interface HostTrack {
   readonly host: string;
   readonly way: "surge" | "in-place";
   readonly stage: HostStage;
-  /** Which revision it is being taken to: the target while rolling on, the old one while rolling back. */
+  /** Which revision it is being taken to: `goal` while rolling on, `home` while rolling back. 0: to none. */
   readonly towards: number;
+  /** Where the rollout takes it: the target, or 0 when the target is not placed here. */
+  readonly goal: number;
+  /** Where a rollback takes it: the revision before, or 0 when that is not placed here. */
+  readonly home: number;
+  /** What it is asked for now. Any revision may be here besides goal and home: a superseded target, on its way out. */
+  readonly revisions: HostDesire["revisions"];
+  readonly routed: boolean;
   readonly sinceMs: number;
-  /** When its drain began; 0 before. */
+  /** When its drain was confirmed to have begun; 0 before. */
   readonly drainSinceMs: number;
+  /** When `towards` was confirmed to serve here; 0 before. The bake counts from here. */
+  readonly servesSinceMs: number;
+  /**
+   * Since when `towards` has been ready without a break, by the controller's clock (0: it is not), and the agent's own
+   * `healthySinceMs` at that moment: another value means that it was unready between two reports.
+   */
+  readonly healthyAtMs: number;
+  readonly healthyMark: number;
+  /** Since when `towards`, having served, has been seen unready; 0: it is ready, or never served. */
+  readonly unhealthyAtMs: number;
+  /** Exits of `towards` on this host up to this number are put up with: one before it serves, none after. */
+  readonly exitsAllowed: number;
+  /** The operator said that what is still in flight here may be ended. */
+  readonly cutAllowed: boolean;
   /** One clause for people: what this host is waited for. */
   readonly waitingFor: string;
 }
@@ -78,8 +104,18 @@ export interface Rollout {
   readonly endedAtMs: number;
   /** The last time that anything moved forward: the progress deadline counts from here. Stands still while paused. */
   readonly progressAtMs: number;
-  /** Incremented by each change: the journal's key together with the id. */
+  /** Grows by one with each journal entry, and by at least one with each change: the journal's key together with the id. */
   readonly change: number;
+  /** The epoch that last acted on it: a lower one must not (I4), a higher one starts its clocks anew (I5). */
+  readonly epoch: number;
+  /** Unexplained losses that the operator has seen and gone on from: only more of them halt again. */
+  readonly acknowledgedLoss: number;
+  /** Lost hosts that the operator goes on without; one leaves the list when it reports again. */
+  readonly without: readonly string[];
+  /** `promote --full`: nothing is baked any more. */
+  readonly skipBakes: boolean;
+  /** Traffic before this is not judged: the operator went on from what it showed. */
+  readonly judgedFrom: Readonly<Record<string, VersionTraffic>>;
   readonly actor: string;
 }
 

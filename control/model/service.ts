@@ -30,6 +30,11 @@ export interface Host {
   readonly software: string;
   /** HAProxy's words: `drain` takes no new traffic from outside; what runs is finished. */
   readonly adminState: "ready" | "drain";
+  /**
+   * declared  it binds the listeners as the spec says (a machine of its own)
+   * assigned  it binds port 0 at `address` and reports what it got (several agents on one machine)
+   */
+  readonly inboundPorts: "declared" | "assigned";
   /** Ports of its inbound listeners, as it reported them: "service/listener index" → port. */
   readonly ports: Readonly<Record<string, number>>;
 }

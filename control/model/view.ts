@@ -5,6 +5,11 @@
 import type { InstanceState } from "../../proto/contract/report.ts";
 
 export interface FleetView {
+  /**
+   * The rollout's `change` that every `askedHash` below was compiled from. A view of an older one confirms nothing:
+   * its hashes agree about what was asked before.
+   */
+  readonly change: number;
   readonly hosts: Readonly<Record<string, HostView>>;
   /** Traffic of the service per revision's version since the rollout began, over the whole fleet, counted at hosts. */
   readonly traffic: Readonly<Record<string, VersionTraffic>>;
@@ -23,7 +28,11 @@ export interface HostView {
   readonly lease: "live" | "unknown" | "lost";
   /** `drain`: the operator took it out. It is still moved, but counts as not serving. */
   readonly adminState: "ready" | "drain";
-  /** Hash of this service's AssignedService that is live in every worker of it; "" when it has none. */
+  /**
+   * Hash of this service's AssignedService that is live in every worker of it; "" when it has none. Taken from the same
+   * report as `instances` and `endpointInFlight`, never from an Applied message alone: counts that are older than the
+   * table prove nothing about it.
+   */
   readonly appliedHash: string;
   /** Hash of what it was last asked for this service; "" when nothing. */
   readonly askedHash: string;
