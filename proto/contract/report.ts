@@ -4,7 +4,8 @@
  */
 import type { Applied } from "./assignment.ts";
 
-export type InstanceState = "starting" | "ready" | "serving" | "draining" | "stopping" | "stopped" | "failed";
+export const INSTANCE_STATES = ["starting", "ready", "serving", "draining", "stopping", "stopped", "failed"] as const;
+export type InstanceState = (typeof INSTANCE_STATES)[number];
 
 export interface InstanceReport {
   readonly service: string;
@@ -92,11 +93,19 @@ export interface EndpointReport {
   readonly port: number;
 }
 
+export const INCIDENT_KINDS = [
+  "worker_died",
+  "core_started",
+  "instance_exited",
+  "state_set_aside",
+  "bind_failed",
+] as const;
+
 export interface Incident {
   /** Grows by one within a boot; the controller takes each once. */
   readonly seq: number;
   readonly atMs: number;
-  readonly kind: "worker_died" | "core_started" | "instance_exited" | "state_set_aside" | "bind_failed";
+  readonly kind: (typeof INCIDENT_KINDS)[number];
   readonly service: string;
   readonly message: string;
 }

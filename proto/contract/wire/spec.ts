@@ -1,0 +1,140 @@
+/** The parts of a service's spec that travel. What a document may not say, a message may not either. */
+import type * as wire from "../../gen/baton/v1/spec.ts";
+import { isAddress, isHostname, MAX_PORT } from "../address.ts";
+import { isName, isVersion } from "../ids.ts";
+import { LIMITS } from "../limits.ts";
+import type { DrainSpec, HealthSpec, ListenerSpec, ProbeSpec, RuleSpec, RunSpec } from "../spec/types.ts";
+import { MAX_DURATION_MS } from "../units.ts";
+import { fail, list, present, table, text, u32, whole, word } from "./reader.ts";
+
+const ms = (field: string, value: number, min = 0): number => whole(field, value, MAX_DURATION_MS, min);
+
+export const name = (field: string, value: string): string => text(field, value, LIMITS.nameLength, isName);
+export const version = (field: string, value: string): string => text(field, value, LIMITS.nameLength, isVersion);
+export const hostAddress = (field: string, value: string): string =>
+  text(field, value, 253, (t) => isAddress(t) || isHostname(t));
+
+export const encodeListener = (l: ListenerSpec): wire.ListenerSpec => ({ ...l, port: u32(l.port) });
+
+export function readListener(field: string, l: wire.ListenerSpec): ListenerSpec {
+  return {
+    address: text(`${field}.address`, l.address, 64, isAddress),
+    port: whole(`${field}.port`, l.port, MAX_PORT),
+    protocol: word(`${field}.protocol`, l.protocol, ["http"]),
+  };
+}
+
+export const readHostname = (field: string, value: string): string =>
+  text(field, value, 255, (t) => isAddress(t) || isHostname(t.startsWith("*.") ? t.slice(2) : t));
+
+export const encodeRule = (r: RuleSpec): wire.RuleSpec => ({
+  pathType: r.path.type,
+  pathValue: r.path.value,
+  ...(r.timeouts.requestMs === null ? {} : { requestTimeoutMs: u32(r.timeouts.requestMs) }),
+  retryAttempts: u32(r.retry.attempts),
+  retryMethods: [...r.retry.methods],
+});
+
+const isPath = (value: string): boolean => /^\/[\x21-\x7e]*$/.test(value);
+
+export function readRule(field: string, r: wire.RuleSpec): RuleSpec {
+  return {
+    path: {
+      type: word(`${field}.path_type`, r.pathType, ["Exact", "PathPrefix"]),
+      value: text(`${field}.path_value`, r.pathValue, 1_024, isPath),
+    },
+    timeouts: {
+      requestMs: r.requestTimeoutMs === undefined ? null : ms(`${field}.request_timeout_ms`, r.requestTimeoutMs, 1),
+    },
+    retry: {
+      attempts: whole(`${field}.retry_attempts`, r.retryAttempts, 10),
+      methods: list(`${field}.retry_methods`, r.retryMethods, 16, (f, m) => text(f, m, 32, (t) => /^[A-Z]+$/.test(t))),
+    },
+  };
+}
+
+export function encodeRun(run: RunSpec): wire.RunSpec {
+  if (run.kind === "process") {
+    const { command, cwd, env, count } = run;
+    return { kind: { $case: "process", value: { command: [...command], cwd, env: { ...env }, count: u32(count) } } };
+  }
+  const instances = run.instances.map((i) => ({ ...i, host: i.host ?? "", port: u32(i.port) }));
+  return { kind: { $case: "external", value: { instances } } };
+}
+
+const noNul = (value: string): boolean => !value.includes("\0");
+const isVariable = (key: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(key);
+const argument = (field: string, value: string): string => text(field, value, 32_768, noNul);
+
+export function readRun(field: string, run: wire.RunSpec): RunSpec {
+  const { $case, value } = present(field, run.kind);
+  if ($case === "process") {
+    if (value.command.length === 0 || value.command[0] === "") fail(`${field}.command`, "names no program");
+    return {
+      kind: "process",
+      command: list(`${field}.command`, value.command, LIMITS.arguments, argument),
+      cwd: text(`${field}.cwd`, value.cwd, 4_096, noNul),
+      env: table(`${field}.env`, value.env, LIMITS.variables, argument, isVariable),
+      count: whole(`${field}.count`, value.count, LIMITS.instancesPerHost, 1),
+    };
+  }
+  return {
+    kind: "external",
+    instances: list(`${field}.instances`, value.instances, LIMITS.externalInstances, (f, i) => ({
+      version: version(`${f}.version`, i.version),
+      host: i.host === "" ? null : name(`${f}.host`, i.host),
+      address: hostAddress(`${f}.address`, i.address),
+      port: whole(`${f}.port`, i.port, MAX_PORT, 1),
+    })),
+  };
+}
+
+const encodeProbe = (p: ProbeSpec): wire.ProbeSpec => ({
+  kind: p.kind,
+  path: p.path,
+  intervalMs: u32(p.intervalMs),
+  timeoutMs: u32(p.timeoutMs),
+  healthyThreshold: u32(p.healthyThreshold),
+  unhealthyThreshold: u32(p.unhealthyThreshold),
+});
+
+function readProbe(field: string, p: wire.ProbeSpec): ProbeSpec {
+  const kind = word(`${field}.kind`, p.kind, ["http", "tcp"]);
+  return {
+    kind,
+    path: text(`${field}.path`, p.path, 1_024, (t) => isPath(t) || (kind === "tcp" && t === "")),
+    intervalMs: ms(`${field}.interval_ms`, p.intervalMs, 1),
+    timeoutMs: ms(`${field}.timeout_ms`, p.timeoutMs, 1),
+    healthyThreshold: whole(`${field}.healthy_threshold`, p.healthyThreshold, 100, 1),
+    unhealthyThreshold: whole(`${field}.unhealthy_threshold`, p.unhealthyThreshold, 100, 1),
+  };
+}
+
+export const encodeHealth = (h: HealthSpec | null): wire.HealthSpec | undefined =>
+  h === null
+    ? undefined
+    : { readiness: encodeProbe(h.readiness), liveness: h.liveness === null ? undefined : encodeProbe(h.liveness) };
+
+export function readHealth(field: string, h: wire.HealthSpec | undefined): HealthSpec | null {
+  if (h === undefined) return null;
+  return {
+    readiness: readProbe(`${field}.readiness`, present(`${field}.readiness`, h.readiness)),
+    liveness: h.liveness === undefined ? null : readProbe(`${field}.liveness`, h.liveness),
+  };
+}
+
+export const encodeDrain = (d: DrainSpec): wire.DrainSpec => ({
+  timeoutMs: u32(d.timeoutMs),
+  sseMs: u32(d.sseMs),
+  websocketMs: u32(d.websocketMs),
+  killMs: u32(d.killMs),
+  onTimeout: d.onTimeout,
+});
+
+export const readDrain = (field: string, d: wire.DrainSpec): DrainSpec => ({
+  timeoutMs: ms(`${field}.timeout_ms`, d.timeoutMs),
+  sseMs: ms(`${field}.sse_ms`, d.sseMs),
+  websocketMs: ms(`${field}.websocket_ms`, d.websocketMs),
+  killMs: ms(`${field}.kill_ms`, d.killMs),
+  onTimeout: word(`${field}.on_timeout`, d.onTimeout, ["cut", "pause"]),
+});
