@@ -1,3 +1,4 @@
+import { env } from "node:process";
 import { defineConfig } from "vitest/config";
 
 // One project a kind of test, so that each can be run alone: `npx vitest run --project unit`.
@@ -6,7 +7,7 @@ const project = (name: string, timeoutMs: number) => ({
 });
 
 // CI reads the counts from a file, so that the command it runs is the one that README names.
-const countsFile = process.env["BATON_TEST_JSON"];
+const countsFile = env["BATON_TEST_JSON"];
 
 export default defineConfig({
   test: {
