@@ -5,7 +5,8 @@
  * therefore says how long the queue of `clients` is, and compares peers only at the same throughput; `--rate` spaces
  * requests out by a random pause on every connection (exponential, so that they come as Poisson's do), which leaves the
  * proxy idle time and makes latency its own. Pauses are whole milliseconds, drawn with the remainder carried over; the
- * rate is met to a few percent.
+ * rate is met to a few percent. For an answer that took more than twice the mean, wrk also counts the requests that it
+ * held back (its correction for coordinated omission), so p99 errs towards the slow side, for every peer alike.
  *
  * Errors  any failed or non-2xx answer is an Error: a figure measured over failures is no figure.
  */

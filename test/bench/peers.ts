@@ -102,9 +102,22 @@ spec:
 `,
   );
   const root = resolve(import.meta.dirname, "../..");
+  const state = join(place.folder, "state");
+  const options = [
+    "--name",
+    "bench",
+    "--state",
+    state,
+    "--admin",
+    "127.0.0.1:0",
+    "--workers",
+    "1",
+    "--stop-timeout",
+    "3s",
+  ];
   return launch({
     name: "baton",
-    command: [process.execPath, join(root, "agent/main.ts"), "--static", file],
+    command: [process.execPath, join(root, "agent/main.ts"), "--static", file, ...options],
     core: place.core,
     logFile: `${file}.log`,
     cwd: place.folder,

@@ -13,7 +13,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { find } from "../support/debian.ts";
 
 const TICKS_PER_SECOND = 100;
-const STOP_MS = 5_000;
+const STOP_MS = 10_000;
 
 export interface Launch {
   readonly name: string;
