@@ -75,14 +75,14 @@ const pathMatch = mapping({
   path.type === "PathPrefix" && path.value !== "/" ? { ...path, value: path.value.replace(/\/$/, "") } : path,
 );
 
-const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"] as const;
+export const METHOD_NAMES = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"] as const;
 
 const retry = mapping({
   attempts: whole(0, 10, "retries").default(DEFAULTS.retryAttempts),
-  methods: list(oneOf(METHODS), 0, METHODS.length, "methods").default([]),
+  methods: list(oneOf(METHOD_NAMES), 0, METHOD_NAMES.length, "methods").default([]),
 }).transform((r): RuleSpec["retry"] => ({
   attempts: r.attempts,
-  methods: METHODS.filter((method) => r.methods.includes(method)),
+  methods: METHOD_NAMES.filter((method) => r.methods.includes(method)),
 }));
 
 const rule = mapping({

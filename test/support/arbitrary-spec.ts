@@ -1,0 +1,191 @@
+/** Any valid service spec, for properties: small sizes, every field at its edges. */
+import * as fc from "fast-check";
+import { METHOD_NAMES } from "../../proto/contract/spec/schema.ts";
+import { checkWithin } from "../../proto/contract/spec/together.ts";
+import type {
+  DrainSpec,
+  ExternalRun,
+  HealthSpec,
+  ListenerSpec,
+  ProbeSpec,
+  ProcessRun,
+  RuleSpec,
+  RunSpec,
+  ServiceSpec,
+  StrategySpec,
+} from "../../proto/contract/spec/types.ts";
+import { MAX_DURATION_MS } from "../../proto/contract/units.ts";
+import type { CountOrPercent } from "../../proto/contract/units.ts";
+
+const DNS = Array.from("abcdefghijklmnopqrstuvwxyz0123456789");
+const TAG = [...DNS, "A", "B", "X", "Z"];
+
+const edged = (ends: readonly string[], inner: readonly string[]): fc.Arbitrary<string> =>
+  fc
+    .tuple(
+      fc.constantFrom(...ends),
+      fc.string({ unit: fc.constantFrom(...inner), maxLength: 10 }),
+      fc.constantFrom(...ends),
+    )
+    .map((parts) => parts.join(""));
+
+export const nameArb = fc.oneof(edged(DNS, [...DNS, "-"]), fc.constantFrom("a", "constructor", "a".repeat(63)));
+export const versionArb = fc.oneof(edged(TAG, [...TAG, ".", "-", "_"]), fc.constantFrom("v1", "1.10", "true", "007"));
+
+/** Text as people and programs make it: quotes, line ends, what YAML reads as something else, any script. */
+export const textArb = fc.oneof(
+  fc.string({ unit: "binary", maxLength: 20 }).map((t) => t.replaceAll("\0", "").toWellFormed()),
+  fc.constantFrom(
+    "",
+    " ",
+    "yes",
+    "null",
+    "~",
+    "1e3",
+    "0x10",
+    ": #",
+    "a\r\nb",
+    "\t",
+    "'\"",
+    "- x",
+    "…",
+    "\u2028",
+    "\u0085",
+  ),
+);
+
+export const msArb = (min = 0, max = MAX_DURATION_MS): fc.Arbitrary<number> =>
+  fc.oneof(fc.integer({ min, max }), fc.integer({ min, max: Math.min(max, min + 5_000) }));
+
+const ipv4Arb = fc.constantFrom("127.0.0.1", "0.0.0.0", "10.1.2.3");
+const ipv6Arb = fc.constantFrom("::1", "::", "fd00::1:2", "::ffff:7f00:1");
+export const portArb = fc.integer({ min: 1, max: 65_535 });
+
+export const listenerArb: fc.Arbitrary<ListenerSpec> = fc.record({
+  address: fc.oneof(ipv4Arb, ipv6Arb),
+  port: fc.oneof(portArb, fc.constant(0)),
+  protocol: fc.constant("http" as const),
+});
+
+export const hostnameArb = fc
+  .tuple(fc.boolean(), fc.array(nameArb, { minLength: 1, maxLength: 3 }))
+  .map(([wild, labels]) => `${wild ? "*." : ""}${labels.join(".")}.test`);
+
+const pathArb = fc
+  .array(fc.constantFrom("a", "b.c", "%20", "~x", "api"), { maxLength: 3 })
+  .map((parts) => `/${parts.join("/")}`);
+
+export const ruleArb: fc.Arbitrary<RuleSpec> = fc.record({
+  path: fc.record({ type: fc.constantFrom("Exact" as const, "PathPrefix" as const), value: pathArb }),
+  timeouts: fc.record({ requestMs: fc.option(msArb(1)) }),
+  retry: fc.record({
+    attempts: fc.integer({ min: 0, max: 10 }),
+    methods: fc.subarray([...METHOD_NAMES]),
+  }),
+});
+
+const labelsArb = fc.dictionary(
+  fc.oneof(
+    versionArb,
+    nameArb.map((n) => `example.com/${n}`),
+  ),
+  fc.oneof(versionArb, fc.constant("")),
+  { maxKeys: 3, noNullPrototype: true },
+);
+
+const processArb: fc.Arbitrary<ProcessRun> = fc.record({
+  kind: fc.constant("process" as const),
+  command: fc
+    .tuple(
+      textArb.filter((t) => t !== ""),
+      fc.array(textArb, { maxLength: 3 }),
+    )
+    .map(([p, rest]) => [p, ...rest]),
+  cwd: fc.constantFrom("/", "/srv/shop", "/srv/a b"),
+  env: fc.dictionary(fc.constantFrom("A", "NODE_ENV", "_x", "constructor"), textArb, { noNullPrototype: true }),
+  count: fc.integer({ min: 1, max: 64 }),
+});
+
+const externalArb: fc.Arbitrary<ExternalRun> = fc.record({
+  kind: fc.constant("external" as const),
+  instances: fc.array(
+    fc.record({
+      version: versionArb,
+      host: fc.option(nameArb),
+      address: fc.oneof(ipv4Arb, ipv6Arb, fc.constantFrom("shop.internal", "my_app")),
+      port: portArb,
+    }),
+    { maxLength: 4 },
+  ),
+});
+
+export const runArb: fc.Arbitrary<RunSpec> = fc.oneof(processArb, externalArb);
+
+const probeArb: fc.Arbitrary<ProbeSpec> = fc
+  .record({
+    kind: fc.constantFrom("http" as const, "tcp" as const),
+    path: fc.constantFrom("/", "/healthz", "/ready?deep=1"),
+    intervalMs: msArb(10),
+    timeoutMs: msArb(1),
+    healthyThreshold: fc.integer({ min: 1, max: 100 }),
+    unhealthyThreshold: fc.integer({ min: 1, max: 100 }),
+  })
+  .map((p) => (p.kind === "tcp" ? { ...p, path: "" } : p));
+
+export const healthArb: fc.Arbitrary<HealthSpec> = fc.record({ readiness: probeArb, liveness: fc.option(probeArb) });
+
+export const drainArb: fc.Arbitrary<DrainSpec> = msArb().chain((timeoutMs) =>
+  fc.record({
+    timeoutMs: fc.constant(timeoutMs),
+    sseMs: msArb(0, timeoutMs),
+    websocketMs: msArb(0, timeoutMs),
+    killMs: msArb(),
+    onTimeout: fc.constantFrom("cut" as const, "pause" as const),
+  }),
+);
+
+const countArb = (min: number): fc.Arbitrary<CountOrPercent> =>
+  fc.oneof(
+    fc.record({ kind: fc.constant("count" as const), value: fc.integer({ min, max: 1_000 }) }),
+    fc.record({ kind: fc.constant("percent" as const), value: fc.integer({ min, max: 100 }) }),
+  );
+
+const strategyArb: fc.Arbitrary<StrategySpec> = fc
+  .tuple(msArb(1), msArb(1), msArb(0))
+  .map((times) => times.toSorted((a, b) => a - b))
+  .chain(([min = 0, healthy = 1, progress = 1]) =>
+    fc.record({
+      kind: fc.constant("rolling" as const),
+      maxSurge: countArb(1),
+      maxUnavailable: countArb(0),
+      minHealthyMs: fc.constant(min),
+      healthyDeadlineMs: fc.constant(Math.max(1, healthy)),
+      progressDeadlineMs: fc.constant(Math.max(1, progress)),
+      autoRevert: fc.boolean(),
+      maxErrorRate: fc.integer({ min: 0, max: 10_000 }).map((points) => points / 10_000),
+      minRequests: fc.integer({ min: 1, max: 1_000_000 }),
+      onPartition: fc.constantFrom("pause" as const, "continue" as const),
+    }),
+  );
+
+export const specArb: fc.Arbitrary<ServiceSpec> = fc
+  .record({
+    name: nameArb,
+    version: versionArb,
+    labels: labelsArb,
+    listen: fc.array(listenerArb, { minLength: 1, maxLength: 3 }),
+    hostnames: fc.uniqueArray(hostnameArb, { maxLength: 3 }),
+    rules: fc.uniqueArray(ruleArb, { minLength: 1, maxLength: 4, selector: (r) => `${r.path.type} ${r.path.value}` }),
+    placement: fc.record({ hosts: fc.array(nameArb, { maxLength: 3 }), labels: labelsArb }),
+    run: runArb,
+    health: fc.option(healthArb),
+    drain: drainArb,
+    strategy: strategyArb,
+  })
+  .map((spec) => {
+    if (spec.run.kind !== "external") return spec;
+    // The version that is served must have an instance.
+    const version = spec.run.instances[0]?.version ?? spec.version;
+    return { ...spec, version };
+  })
+  .filter((spec) => checkWithin(spec).length === 0);
