@@ -34,6 +34,8 @@ export interface AgentOptions {
   readonly admin: { readonly host: string; readonly port: number };
   readonly workers: number;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
+  /** One JSON line a request, written by the workers; null for none. */
+  readonly accessLog: string | null;
   /** Holds the token for the controller; read by the core. */
   readonly tokenFile: string | null;
   /** From SIGTERM to the end, at most. */
@@ -162,6 +164,7 @@ export type KeeperToWorker =
       readonly statsFile: string;
       readonly agent: string;
       readonly logLevel: AgentOptions["logLevel"];
+      readonly accessLog: string | null;
       /** Descriptors inherited at these numbers, by listener key. */
       readonly listeners: readonly { readonly key: string; readonly fd: number }[];
       /** The newest that no worker has refused; null before the first. */

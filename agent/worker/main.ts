@@ -1,0 +1,63 @@
+/**
+ * A worker process: carries traffic, decides nothing. Started by the keeper, which see for what it is told.
+ *
+ * Start-up is on the path of every connection that waits while a killed worker's successor comes, so imports are few;
+ * the access log's are made only when there is one.
+ */
+import { LIMITS } from "../../proto/contract/limits.ts";
+import type { Log } from "../../proto/kernel/log.ts";
+import { silentLog } from "../../proto/kernel/log.ts";
+import { systemClock, systemRandom } from "../../proto/runtime/system-clock.ts";
+import { lineLog } from "../keeper/log.ts";
+import type { KeeperToWorker } from "../keeper/protocol.ts";
+import { Proxy } from "../proxy/proxy.ts";
+import { openStatsFile } from "../proxy/stats-writer.ts";
+import { Worker } from "./worker.ts";
+
+let log: Log = silentLog;
+
+const worker = new Worker({
+  clock: systemClock,
+  open: async (start, tell) => {
+    const { id, generation, agent } = start;
+    process.title = `baton-worker ${agent} #${String(id)} generation ${String(generation)}`;
+    log = lineLog(start.logLevel, { name: "worker", agent, worker: id, generation });
+    const path = new Proxy({
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      accessLog: start.accessLog === null ? null : await openAccessLog(start.accessLog, id),
+      stats: openStatsFile(start.statsFile, LIMITS.statSlots),
+      onEndpointFailed: (endpoint, error) => tell({ kind: "endpoint-failed", endpoint, error }),
+    });
+    return { path, log };
+  },
+  send: (message) => {
+    // A closed channel is told by "disconnect"; what could not be sent then concerns nobody any more.
+    if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
+  },
+  exit: (code) => process.exit(code),
+});
+
+/** Written in blocks, off the request's path; the last block at exit. */
+async function openAccessLog(file: string, id: number): Promise<Log> {
+  const { pino } = await import("pino");
+  const destination = pino.destination({ dest: file, sync: false, minLength: 16_384, mkdir: true });
+  systemClock.every(1_000, () => destination.flush(), { background: true });
+  process.on("exit", () => destination.flushSync());
+  const records: Log = pino({ name: "access", base: { worker: id } }, destination);
+  return records;
+}
+
+process.on("message", (message) => worker.receive(message as KeeperToWorker));
+process.on("disconnect", () => worker.orphaned());
+// Signals are the keeper's: a supervisor that signals the whole control group must not take the data path down first.
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => undefined);
+process.on("uncaughtException", (error) => {
+  log.error({ err: error }, "a defect in the worker; it ends, and the keeper starts another");
+  process.exit(70);
+});
+if (!process.connected) {
+  process.stderr.write("baton worker: this process is started by baton agent, not by hand\n");
+  process.exit(2);
+}
