@@ -1,0 +1,299 @@
+/**
+ * The ledger: every agent's counts, and for each rollout the difference between its start and its end, with each loss
+ * judged. Counted at the edge: at the gateways where a service has any, else at its hosts.
+ *
+ * Kept by the controller's store through `checkpoint`: counts, what was judged and what is still to be judged go there
+ * in one batch, so that a controller killed at any moment finds books that agree with each other.
+ */
+import { CUT_CAUSES, LOSS_CAUSES } from "../../proto/contract/report.ts";
+import type { Report } from "../../proto/contract/report.ts";
+import type { Rollout } from "../model/rollout.ts";
+import type { VersionTraffic } from "../model/view.ts";
+import { AgentCounts } from "./counts.ts";
+import type { Entered } from "./counts.ts";
+import { Explainer } from "./explain.ts";
+import type { Judged } from "./explain.ts";
+import { add, between, sum, ZERO } from "./totals.ts";
+import type { HostCounts, HostTotals, LedgerSum, Note, RolloutLedger, Snapshot, Totals } from "./types.ts";
+import { UnaskedEnds } from "./unasked-ends.ts";
+
+/** Notes kept a rollout; the counts of later ones are still in the sums. */
+const NOTES = 200;
+
+export interface Stored {
+  readonly counts: readonly HostCounts[];
+  readonly ledgers: readonly RolloutLedger[];
+}
+
+export class Books {
+  readonly #agents = new Map<string, AgentCounts>();
+  readonly #ends = new Map<string, UnaskedEnds>();
+  readonly #ledgers = new Map<string, RolloutLedger>();
+  readonly #dirty = new Set<string>();
+  readonly #explainer = new Explainer();
+
+  /** `at`: monotonic; what was pending when the controller stopped gets its whole grace again. */
+  constructor(stored: Stored, at: number) {
+    for (const counts of stored.counts) {
+      this.#agents.set(counts.host, new AgentCounts(counts.host, counts.role, counts));
+    }
+    for (const ledger of stored.ledgers) {
+      this.#ledgers.set(ledger.rollout, ledger);
+      if (ledger.end === null) for (const loss of ledger.pending) this.#explainer.lose(loss, at);
+    }
+  }
+
+  /** Enters an agent's report. `at` is monotonic, `atMs` wall clock. */
+  enter(host: string, role: "host" | "gateway", report: Report, at: number, atMs: number): Entered {
+    const known = this.#agents.has(host);
+    const counts = this.#counts(host, role);
+    const entered = counts.enter(report, atMs);
+    if (!known) this.#joinBaselines(counts);
+    const ends = this.#endsOf(host);
+    if (entered.newBoot) {
+      this.#explainer.see(
+        { host, kind: "agent-restarted", service: "", message: `the agent ${host} started anew` },
+        at,
+      );
+    }
+    for (const { kind, service, message } of entered.incidents) {
+      if (kind === "worker_died") {
+        this.#explainer.see({ host, kind: "worker-died", service: "", message: `${host}: ${message}` }, at);
+      } else if (kind === "instance_exited") {
+        this.#explainer.see(ends.note(service, `${host}: ${message}`), at);
+      }
+    }
+    for (const seen of ends.observe(report)) this.#explainer.see(seen, at);
+    for (const loss of entered.losses) {
+      this.#explainer.lose(loss, at);
+      this.#touchLedgersOf(loss.service);
+    }
+    return entered;
+  }
+
+  /** Its lease has run out. */
+  gone(host: string, at: number): void {
+    this.#explainer.see({ host, kind: "host-gone", service: "", message: `${host} went away: its lease ran out` }, at);
+  }
+
+  /** Judges what can be judged, and answers with what was. */
+  settle(at: number, silent: (host: string) => boolean): readonly Judged[] {
+    const judged = this.#explainer.settle(at, silent);
+    for (const { loss, explanation } of judged) {
+      for (const ledger of this.#open(loss.service)) {
+        const atEdge = loss.role === this.#edge(loss.service);
+        const unexplained = ledger.unexplained + (explanation === "" && atEdge ? loss.count : 0);
+        const note = { atMs: loss.atMs, host: loss.host, cause: loss.cause, count: loss.count, explanation };
+        this.#put({ ...ledger, unexplained, notes: withNote(ledger.notes, note) });
+      }
+    }
+    return judged;
+  }
+
+  /** Opens a rollout's ledger; the caller stores it with the rollout. */
+  open(rollout: Rollout): RolloutLedger {
+    const ledger: RolloutLedger = {
+      rollout: rollout.id,
+      service: rollout.service,
+      baseline: this.#snapshot(rollout.service),
+      end: null,
+      unexplained: 0,
+      pending: [],
+      notes: [],
+    };
+    this.#ledgers.set(rollout.id, ledger);
+    return ledger;
+  }
+
+  /** Closes it: nothing counted later is in it. The caller stores it with the rollout's end. */
+  close(rollout: string): RolloutLedger | null {
+    const ledger = this.#ledgers.get(rollout);
+    if (ledger === undefined) return null;
+    if (ledger.end !== null) return ledger;
+    const closed = { ...ledger, end: this.#snapshot(ledger.service), pending: this.#explainer.pending(ledger.service) };
+    this.#ledgers.set(rollout, closed);
+    return closed;
+  }
+
+  /** Not yet judged losses of a service: a rollout does not end on them. */
+  pending(service: string): number {
+    return sum(this.#explainer.pending(service).map((loss) => loss.count));
+  }
+
+  unexplained(rollout: string): number {
+    return this.#ledgers.get(rollout)?.unexplained ?? 0;
+  }
+
+  /** Per version, since the rollout began, over the hosts. */
+  traffic(rollout: string): Readonly<Record<string, VersionTraffic>> {
+    return Object.fromEntries(
+      Object.entries(this.versions(rollout)).map(([version, t]) => {
+        return [version, { requests: t.started, errors: t.errors, lost: sum(t.lost) }];
+      }),
+    );
+  }
+
+  /** The same with everything counted. */
+  versions(rollout: string): Readonly<Record<string, Totals>> {
+    const ledger = this.#ledgers.get(rollout);
+    if (ledger === undefined) return {};
+    return byVersion(this.#since(ledger), "host");
+  }
+
+  sum(rollout: string): LedgerSum | null {
+    const ledger = this.#ledgers.get(rollout);
+    if (ledger === undefined) return null;
+    const edge = this.#edge(ledger.service);
+    const inFlight = ledger.end === null ? this.#inFlight(ledger.service, edge) : 0;
+    return sumOf(this.#since(ledger), edge, inFlight, ledger.unexplained, ledger.notes);
+  }
+
+  /** Since the service was first seen. */
+  sumOfService(service: string): LedgerSum {
+    const edge = this.#edge(service);
+    const ledgers = [...this.#ledgers.values()].filter((ledger) => ledger.service === service);
+    const unexplained = sum(ledgers.map((ledger) => ledger.unexplained));
+    const notes = ledgers.flatMap((ledger) => ledger.notes).slice(-NOTES);
+    return sumOf(this.#snapshot(service), edge, this.#inFlight(service, edge), unexplained, notes);
+  }
+
+  forget(service: string): void {
+    for (const agent of this.#agents.values()) agent.forget(service);
+    for (const [id, ledger] of this.#ledgers) {
+      if (ledger.service !== service) continue;
+      this.#ledgers.delete(id);
+      this.#dirty.delete(id);
+    }
+  }
+
+  /** What has changed since the last call, to be stored in one batch; `failed` takes it back. */
+  checkpoint(): {
+    readonly counts: readonly HostCounts[];
+    readonly ledgers: readonly RolloutLedger[];
+    failed(): void;
+  } {
+    const agents = [...this.#agents.values()].filter((agent) => agent.dirty);
+    const ids = [...this.#dirty].filter((id) => this.#ledgers.has(id));
+    const ledgers = ids.map((id) => this.#ledgers.get(id)).filter((ledger) => ledger !== undefined);
+    for (const agent of agents) agent.dirty = false;
+    this.#dirty.clear();
+    return {
+      counts: agents.map((agent) => agent.stored()),
+      ledgers: ledgers.map((ledger) => {
+        return ledger.end === null ? { ...ledger, pending: this.#explainer.pending(ledger.service) } : ledger;
+      }),
+      failed: () => {
+        for (const agent of agents) agent.dirty = true;
+        for (const id of ids) this.#dirty.add(id);
+      },
+    };
+  }
+
+  #counts(host: string, role: "host" | "gateway"): AgentCounts {
+    let counts = this.#agents.get(host);
+    if (counts === undefined) {
+      counts = new AgentCounts(host, role);
+      this.#agents.set(host, counts);
+    }
+    counts.role = role;
+    return counts;
+  }
+
+  /** An agent first seen in mid-rollout has counted before: only what follows is the rollout's. */
+  #joinBaselines(agent: AgentCounts): void {
+    for (const ledger of [...this.#ledgers.values()]) {
+      if (ledger.end !== null || !agent.knows(ledger.service)) continue;
+      this.#put({ ...ledger, baseline: { ...ledger.baseline, [agent.host]: agent.totals(ledger.service) } });
+    }
+  }
+
+  #endsOf(host: string): UnaskedEnds {
+    let ends = this.#ends.get(host);
+    if (ends === undefined) {
+      ends = new UnaskedEnds(host);
+      this.#ends.set(host, ends);
+    }
+    return ends;
+  }
+
+  #open(service: string): RolloutLedger[] {
+    return [...this.#ledgers.values()].filter((ledger) => ledger.service === service && ledger.end === null);
+  }
+
+  #touchLedgersOf(service: string): void {
+    for (const { rollout } of this.#open(service)) this.#dirty.add(rollout);
+  }
+
+  #put(ledger: RolloutLedger): void {
+    this.#ledgers.set(ledger.rollout, ledger);
+    this.#dirty.add(ledger.rollout);
+  }
+
+  #edge(service: string): "gateway" | "host" {
+    for (const agent of this.#agents.values()) if (agent.role === "gateway" && agent.knows(service)) return "gateway";
+    return "host";
+  }
+
+  #inFlight(service: string, edge: "gateway" | "host"): number {
+    return sum([...this.#agents.values()].filter((a) => a.role === edge).map((a) => a.inFlight(service)));
+  }
+
+  #snapshot(service: string): Snapshot {
+    const agents = [...this.#agents.values()].filter((agent) => agent.knows(service));
+    return Object.fromEntries(agents.map((agent) => [agent.host, agent.totals(service)]));
+  }
+
+  #since(ledger: RolloutLedger): Snapshot {
+    return between(ledger.baseline, ledger.end ?? this.#snapshot(ledger.service));
+  }
+}
+
+function byVersion(snapshot: Snapshot, role: "host" | "gateway"): Record<string, Totals> {
+  const totals: Record<string, Totals> = {};
+  for (const host of Object.values(snapshot)) {
+    if (host.role !== role) continue;
+    for (const [version, t] of Object.entries(host.versions)) totals[version] = add(totals[version] ?? ZERO, t);
+  }
+  return totals;
+}
+
+function sumOf(
+  snapshot: Snapshot,
+  edge: "gateway" | "host",
+  inFlight: number,
+  unexplained: number,
+  notes: readonly Note[],
+): LedgerSum {
+  const at: readonly HostTotals[] = Object.values(snapshot).filter((host) => host.role === edge);
+  const total = at.flatMap((host) => Object.values(host.versions)).reduce(add, ZERO);
+  const named = <K extends string>(names: readonly K[], counts: readonly number[]): Partial<Record<K, number>> => {
+    const entries = names.map((name, i) => [name, counts[i] ?? 0] as const).filter(([, count]) => count > 0);
+    return Object.fromEntries(entries) as Partial<Record<K, number>>;
+  };
+  return {
+    edge,
+    requests: total.started,
+    carried: total.completed,
+    retried: total.retried,
+    drained: total.drained,
+    tunnels: total.tunnels,
+    eventStreams: total.eventStreams,
+    clientGone: total.clientGone,
+    inFlight,
+    cut: named(CUT_CAUSES, total.cut),
+    lost: named(LOSS_CAUSES, total.lost),
+    lostTotal: sum(total.lost),
+    unexplained,
+    notes,
+  };
+}
+
+/** The same thing said again within a rollout is one note with a greater count. */
+function withNote(notes: readonly Note[], note: Note): readonly Note[] {
+  const same = notes.findIndex((n) => {
+    return n.host === note.host && n.cause === note.cause && n.explanation === note.explanation;
+  });
+  const before = notes[same];
+  if (before === undefined) return notes.length < NOTES ? [...notes, note] : notes;
+  return notes.with(same, { ...before, atMs: note.atMs, count: before.count + note.count });
+}

@@ -1,0 +1,94 @@
+/**
+ * Which losses are accounted for by something that was seen to happen. A loss waits `GRACE_MS` for its explanation,
+ * because two agents' reports of one event arrive at different moments; what nothing explains by then is unexplained,
+ * and halts its rollout (I6).
+ *
+ * What explains what (the host is where it was counted, or, at a gateway, the endpoint it was counted for; "" there
+ * stands for every host):
+ *   worker_killed                                     a worker of that very agent died
+ *   connect_failed, upstream_reset, response_cut,     an instance of the service ended there unasked; at a gateway also:
+ *   tunnel_cut, upstream_protocol, no_instance        a worker died there, its agent started anew, or it went away
+ *   the rest                                          nothing: they are Baton's doing, or a limit that was set wrong
+ * An instance that ended because it was told to explains nothing: a request lost to that was cut by Baton.
+ *
+ * Time    the controller's own monotonic clock at the arrival of the news; agents' clocks are never compared.
+ */
+import type { LossCause } from "../../proto/contract/report.ts";
+import type { Loss } from "./types.ts";
+
+export const GRACE_MS = 3_000;
+/** How long before the loss's arrival its reason may have been seen. */
+export const WINDOW_MS = 2_000;
+
+export interface Seen {
+  readonly host: string;
+  readonly kind: "worker-died" | "instance-ended" | "agent-restarted" | "host-gone";
+  /** "" for what concerns every service there. */
+  readonly service: string;
+  readonly message: string;
+}
+
+export interface Judged {
+  readonly loss: Loss;
+  readonly explanation: string;
+}
+
+interface Waiting {
+  readonly loss: Loss;
+  readonly at: number;
+}
+
+const BROKEN: readonly LossCause[] = [
+  "connect_failed",
+  "upstream_reset",
+  "response_cut",
+  "tunnel_cut",
+  "upstream_protocol",
+  "no_instance",
+];
+
+export class Explainer {
+  #seen: (Seen & { readonly at: number })[] = [];
+  #waiting: Waiting[] = [];
+
+  see(seen: Seen, at: number): void {
+    // What goes on (a host without an instance since a crash) is seen again and again: keep the newest.
+    this.#seen = this.#seen.filter((s) => s.message !== seen.message || s.host !== seen.host || s.kind !== seen.kind);
+    this.#seen.push({ ...seen, at });
+  }
+
+  lose(loss: Loss, at: number): void {
+    this.#waiting.push({ loss, at });
+  }
+
+  pending(service: string): readonly Loss[] {
+    return this.#waiting.filter(({ loss }) => loss.service === service).map(({ loss }) => loss);
+  }
+
+  /**
+   * Judges what can be judged now. `silent` says whether nothing is heard of a host at the moment: a loss towards it
+   * waits until it is back or its lease has run out, since only then is it known what happened.
+   */
+  settle(now: number, silent: (host: string) => boolean): readonly Judged[] {
+    const judged: Judged[] = [];
+    const waiting: Waiting[] = [];
+    for (const entry of this.#waiting) {
+      const found = this.#seen.find((seen) => seen.at >= entry.at - WINDOW_MS && explains(seen, entry.loss));
+      if (found !== undefined) judged.push({ loss: entry.loss, explanation: found.message });
+      else if (entry.loss.role === "gateway" && silent(entry.loss.endpoint)) waiting.push({ ...entry, at: now });
+      else if (now - entry.at < GRACE_MS) waiting.push(entry);
+      else judged.push({ loss: entry.loss, explanation: "" });
+    }
+    this.#waiting = waiting;
+    this.#seen = this.#seen.filter((seen) => now - seen.at < WINDOW_MS + GRACE_MS);
+    return judged;
+  }
+}
+
+function explains(seen: Seen, loss: Loss): boolean {
+  if (loss.cause === "worker_killed") return seen.kind === "worker-died" && seen.host === loss.host;
+  if (!BROKEN.includes(loss.cause)) return false;
+  if (seen.service !== "" && seen.service !== loss.service) return false;
+  if (loss.role === "host") return seen.kind === "instance-ended" && seen.host === loss.host;
+  return loss.endpoint === "" || loss.endpoint === seen.host;
+}

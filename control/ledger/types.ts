@@ -1,0 +1,108 @@
+/**
+ * What the ledger keeps. Agents report totals since their boot; the books hold totals since ever, taken from them by
+ * differences, so that neither a new boot nor a lost report nor a restart of the controller loses or doubles a count.
+ * A rollout's ledger is the difference of the books between its start and its end.
+ */
+import type { CutCause, LossCause } from "../../proto/contract/report.ts";
+
+/** Counts of one version of a service at one agent. `lost`, `cut` are indexed as LOSS_CAUSES, CUT_CAUSES. */
+export interface Totals {
+  readonly started: number;
+  readonly completed: number;
+  /** 5xx of the app's own. */
+  readonly errors: number;
+  readonly retried: number;
+  readonly drained: number;
+  readonly clientGone: number;
+  readonly tunnels: number;
+  readonly eventStreams: number;
+  readonly lost: readonly number[];
+  readonly cut: readonly number[];
+  /** Sparse [bucket, count], ascending by bucket (contract/histogram.ts). */
+  readonly latency: readonly (readonly [number, number])[];
+}
+
+/** The last totals seen of one (version, endpoint) in the agent's present boot: what the next difference is taken to. */
+export interface LastSeen {
+  readonly version: string;
+  readonly endpoint: string;
+  readonly totals: Totals;
+}
+
+/** One agent's page of the books. */
+export interface HostCounts {
+  readonly host: string;
+  readonly role: "host" | "gateway";
+  readonly boot: string;
+  /** The newest incident of this boot that was taken. */
+  readonly incidentSeq: number;
+  readonly services: Readonly<Record<string, ServiceCounts>>;
+}
+
+export interface ServiceCounts {
+  /** Since ever, by version. */
+  readonly versions: Readonly<Record<string, Totals>>;
+  readonly last: readonly LastSeen[];
+}
+
+/** Totals of one service by agent and version, at one moment. */
+export type Snapshot = Readonly<Record<string, HostTotals>>;
+export interface HostTotals {
+  readonly role: "host" | "gateway";
+  readonly versions: Readonly<Record<string, Totals>>;
+}
+
+/** A loss just counted at one agent, not yet judged. */
+export interface Loss {
+  readonly host: string;
+  readonly role: "host" | "gateway";
+  readonly service: string;
+  readonly version: string;
+  /** An instance id at a host, a host's name at a gateway, "" when it reached none. */
+  readonly endpoint: string;
+  readonly cause: LossCause;
+  readonly count: number;
+  /** Wall clock, for people. */
+  readonly atMs: number;
+}
+
+export interface Note {
+  readonly atMs: number;
+  readonly host: string;
+  readonly cause: LossCause;
+  readonly count: number;
+  /** "" = unexplained. */
+  readonly explanation: string;
+}
+
+/** What is kept of one rollout's ledger. */
+export interface RolloutLedger {
+  readonly rollout: string;
+  readonly service: string;
+  readonly baseline: Snapshot;
+  /** null while it runs. */
+  readonly end: Snapshot | null;
+  /** Losses at the edge that were judged to be accounted for by nothing that was seen. */
+  readonly unexplained: number;
+  /** Counted, not yet judged: judged anew after a restart of the controller. */
+  readonly pending: readonly Loss[];
+  readonly notes: readonly Note[];
+}
+
+/** The sum that people see. */
+export interface LedgerSum {
+  readonly edge: "gateway" | "host";
+  readonly requests: number;
+  readonly carried: number;
+  readonly retried: number;
+  readonly drained: number;
+  readonly tunnels: number;
+  readonly eventStreams: number;
+  readonly clientGone: number;
+  readonly inFlight: number;
+  readonly cut: Readonly<Partial<Record<CutCause, number>>>;
+  readonly lost: Readonly<Partial<Record<LossCause, number>>>;
+  readonly lostTotal: number;
+  readonly unexplained: number;
+  readonly notes: readonly Note[];
+}
