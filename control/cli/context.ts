@@ -1,0 +1,61 @@
+/** What every command that talks to a controller shares: its options, and how they are read. */
+import type { Command } from "commander";
+import { InvalidArgumentError, Option } from "commander";
+import { PORTS } from "../../proto/contract/limits.ts";
+import { parseDuration } from "../../proto/contract/units.ts";
+import { Controller } from "./client.ts";
+import type { Format } from "./output.ts";
+import { FORMATS } from "./output.ts";
+
+export interface CommonOptions {
+  readonly controller: string;
+  readonly tokenFile?: string;
+  readonly output: Format;
+}
+
+export interface WaitOptions {
+  readonly wait?: boolean;
+  readonly watch?: boolean;
+  readonly timeout?: number;
+}
+
+export function withController(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--controller <host:port>", "the controller's address")
+        .env("BATON_CONTROLLER")
+        .default(`127.0.0.1:${String(PORTS.controllerGrpc)}`),
+    )
+    .addOption(new Option("--token-file <file>", "a file with the operator's token").env("BATON_TOKEN_FILE"))
+    .addOption(new Option("-o, --output <format>", "how to print").choices([...FORMATS]).default("table"));
+}
+
+export function withWait(command: Command): Command {
+  return command
+    .option("--wait", "return when the rollout has ended; the exit code says how")
+    .option("--watch", "show it while waiting")
+    .option("--timeout <duration>", "give up waiting after this long, for example 5m (exit 4)", duration);
+}
+
+export function duration(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === undefined) throw new InvalidArgumentError("Expected a duration such as 500ms, 30s or 2m.");
+  return ms;
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("Expected a whole number.");
+  return Number(text);
+}
+
+export function connect(options: CommonOptions): Controller {
+  return new Controller({
+    controller: options.controller,
+    ...(options.tokenFile === undefined ? {} : { tokenFile: options.tokenFile }),
+  });
+}
+
+/** Who did it, for the journal. */
+export function actor(): string {
+  return process.env["BATON_ACTOR"] ?? process.env["USER"] ?? process.env["LOGNAME"] ?? "unknown";
+}

@@ -1,0 +1,126 @@
+/**
+ * Follows one rollout to its end: a live block on a terminal, a plain line at each change elsewhere. It survives a
+ * controller that goes away for a while: the rollout goes on in the agents, so the follower waits and asks again.
+ *
+ * Answers the exit code that the rollout's state calls for; EXIT.timeout when it has not ended in time.
+ */
+import { createLogUpdate } from "log-update";
+import { EXIT } from "../../proto/contract/limits.ts";
+import type { RolloutView } from "../../proto/gen/baton/v1/operator.ts";
+import type { Controller } from "./client.ts";
+import { Api } from "./client.ts";
+import { CliError } from "./errors.ts";
+import { remark } from "./output.ts";
+import { plainLine, rolloutBlock } from "./render/rollout.ts";
+
+export interface FollowOptions {
+  readonly service: string;
+  readonly rollout: string;
+  /** Milliseconds; null waits for ever. */
+  readonly timeoutMs: number | null;
+  /** Nothing is shown; only the exit code counts. */
+  readonly quiet?: boolean;
+  /** Seen at every change, the last one included. */
+  readonly onView?: (view: RolloutView) => void;
+}
+
+export interface Followed {
+  readonly exitCode: number;
+  readonly view: RolloutView | null;
+}
+
+/** A pause that ends by itself once a host is back is waited through; every other one wants a person. */
+const wantsPerson = (view: RolloutView): boolean => view.phase === "Paused" && view.reason !== "FleetPartitioned";
+
+const RETRY_MS = 250;
+const UNREACHABLE_PATIENCE_MS = 60_000;
+
+export async function follow(controller: Controller, options: FollowOptions): Promise<Followed> {
+  const screen = options.quiet === true ? quietScreen : process.stderr.isTTY ? liveScreen() : plainScreen();
+  const deadline = new AbortController();
+  const timer =
+    options.timeoutMs === null
+      ? null
+      : setTimeout(() => {
+          deadline.abort();
+        }, options.timeoutMs);
+  let last: RolloutView | null = null;
+  let goneSince: number | null = null;
+  try {
+    while (!deadline.signal.aborted) {
+      try {
+        const request = { service: options.service, rollout: options.rollout };
+        for await (const view of controller.stream(Api.watchRollout, request, deadline.signal)) {
+          goneSince = null;
+          last = view;
+          screen.show(view);
+          options.onView?.(view);
+          if (view.ended || wantsPerson(view)) return { exitCode: view.exitCode, view };
+        }
+      } catch (error) {
+        if (!(error instanceof CliError) || error.exitCode !== EXIT.unreachable) throw error;
+        goneSince ??= Date.now();
+        if (Date.now() - goneSince > UNREACHABLE_PATIENCE_MS || last === null) throw error;
+        screen.note("the controller can't be reached; the agents go on, waiting for it");
+      }
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+    return { exitCode: EXIT.timeout, view: last };
+  } finally {
+    if (timer !== null) clearTimeout(timer);
+    screen.end();
+  }
+}
+
+interface Screen {
+  show(view: RolloutView): void;
+  note(text: string): void;
+  end(): void;
+}
+
+const nothing = (): void => undefined;
+const quietScreen: Screen = { show: nothing, note: nothing, end: nothing };
+
+function liveScreen(): Screen {
+  const draw = createLogUpdate(process.stderr, { showCursor: true });
+  let view: RolloutView | null = null;
+  let note = "";
+  const redraw = (): void => {
+    if (view !== null) draw(rolloutBlock(view, Date.now()) + (note === "" ? "" : `\n\n${note}`));
+  };
+  const timer = setInterval(redraw, 1_000);
+  return {
+    show(next) {
+      view = next;
+      note = "";
+      redraw();
+    },
+    note(text) {
+      note = text;
+      redraw();
+    },
+    end() {
+      clearInterval(timer);
+      draw.done();
+    },
+  };
+}
+
+function plainScreen(): Screen {
+  let last = "";
+  const once = (line: string): void => {
+    if (line !== last) remark(line);
+    last = line;
+  };
+  // A line a change of stage or of a host's stage: counts alone are not worth one.
+  let key = "";
+  return {
+    show(view) {
+      const next = [view.stage, view.reason, view.phase, ...view.hosts.map((host) => host.stage)].join("|");
+      if (next !== key) once(plainLine(view));
+      key = next;
+    },
+    note: once,
+    end: nothing,
+  };
+}

@@ -1,0 +1,26 @@
+#!/usr/bin/env node
+/** The `baton` command. One failure, one line on stderr, one exit code. */
+import { CommanderError } from "commander";
+import { CliError } from "./errors.ts";
+import { buildProgram } from "./program.ts";
+
+// A reader that went away (`baton get hosts | head -1`) is no error.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
+try {
+  await buildProgram((exitCode) => {
+    process.exitCode = exitCode;
+  }).parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode; // commander has said why
+  } else if (error instanceof CliError) {
+    process.stderr.write(`baton: ${error.message}\n`);
+    process.exitCode = error.exitCode;
+  } else {
+    throw error;
+  }
+}

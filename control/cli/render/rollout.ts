@@ -1,0 +1,102 @@
+/** A rollout as people read it: the headline, hosts × versions, the shares asked and applied, the ledger. */
+import pc from "picocolors";
+import type { InstanceView, RolloutHost, RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
+import { table } from "../output.ts";
+import { ledgerBlock } from "./ledger.ts";
+import { count, micros, percent, span } from "./units.ts";
+
+function phase(view: RolloutView): string {
+  switch (view.phase) {
+    case "Healthy":
+      return pc.green(view.phase);
+    case "Degraded":
+      return pc.red(view.phase);
+    case "Paused":
+      return pc.yellow(view.phase);
+    default:
+      return pc.cyan(view.phase);
+  }
+}
+
+const fromTo = (view: RolloutView): string =>
+  view.fromRevision === 0
+    ? `${view.toVersion} (r${String(view.toRevision)}, the first)`
+    : `${view.fromVersion} (r${String(view.fromRevision)}) → ${view.toVersion} (r${String(view.toRevision)})`;
+
+export function headline(view: RolloutView, now: number): string {
+  const lasted = span((view.ended ? Number(view.endedAtMs) : now) - Number(view.startedAtMs));
+  const reason = view.reason === "" ? "" : ` (${view.reason})`;
+  return `${pc.bold(view.service)}  ${fromTo(view)}  ${view.strategy}  ${phase(view)}: ${view.stage}${reason}  ${lasted}`;
+}
+
+function cell(instances: readonly InstanceView[]): string {
+  const shown = instances.map((one) => {
+    const busy = one.inFlight > 0n ? ` ${count(one.inFlight)}` : "";
+    const text = `${one.state}${busy}`;
+    if (one.state === "failed") return pc.red(text);
+    return one.state === "serving" ? pc.green(text) : text;
+  });
+  return shown.length === 0 ? pc.dim("–") : shown.join(", ");
+}
+
+function hostsTable(view: RolloutView): string {
+  const rows = view.hosts.map((host) => [
+    host.live ? host.host : pc.red(`${host.host} (no news)`),
+    host.stage,
+    ...view.versions.map((version) => cell(host.instances.filter((one) => one.revision === version.revision))),
+    host.applied ? "yes" : "not yet",
+    host.message,
+  ]);
+  const versions = view.versions.map((version) => version.version);
+  return table(["HOST", "STAGE", ...versions, "APPLIED", "WAITING FOR"], rows);
+}
+
+function versionsTable(view: RolloutView): string {
+  const rows = view.versions.map((one) => [
+    one.version,
+    percent(one.weightAsked),
+    percent(one.weightApplied),
+    `${String(one.ready)}/${String(one.wanted)}`,
+    count(one.inFlight),
+    count(one.requests),
+    one.errors > 0n ? pc.yellow(count(one.errors)) : "0",
+    one.lost > 0n ? pc.red(count(one.lost)) : "0",
+    micros(one.p50Us),
+    micros(one.p99Us),
+  ]);
+  return table(["VERSION", "ASKED", "APPLIED", "READY", "IN FLIGHT", "REQUESTS", "5XX", "LOST", "P50", "P99"], rows);
+}
+
+/** Exit and last words of what does not run as it should. */
+function failures(hosts: readonly RolloutHost[]): readonly string[] {
+  const lines: string[] = [];
+  for (const host of hosts) {
+    for (const one of host.instances) {
+      if (one.exit === "" && one.output.length === 0) continue;
+      const exit = one.exit === "" ? one.reason : `${one.exit}${one.reason === "" ? "" : ` (${one.reason})`}`;
+      lines.push(`${host.host} ${one.id} ${one.version}: ${one.state}, ${exit}`);
+      for (const text of one.output) lines.push(pc.dim(`  | ${text}`));
+    }
+  }
+  return lines;
+}
+
+export function rolloutBlock(view: RolloutView, now: number): string {
+  const lines = [headline(view, now)];
+  if (view.message !== "") lines.push(view.message);
+  if (view.hosts.length > 0) lines.push("", hostsTable(view));
+  if (view.versions.length > 0) lines.push("", versionsTable(view));
+  lines.push("", ...ledgerBlock(view.ledger));
+  const failed = failures(view.hosts);
+  if (failed.length > 0) lines.push("", ...failed);
+  return lines.join("\n");
+}
+
+/** One plain line for logs and pipes. */
+export function plainLine(view: RolloutView): string {
+  const hosts = view.hosts.map((host) => `${host.host}=${host.stage}`).join(" ");
+  const ledger = view.ledger;
+  const counts = ledger === undefined ? "" : ` lost=${count(ledger.lostTotal)}`;
+  const reason = view.reason === "" ? "" : ` (${view.reason})`;
+  return `${view.service} ${view.fromVersion || "none"}→${view.toVersion} ${view.phase}: ${view.stage}${reason} ${hosts}${counts} ${view.message}`.trimEnd();
+}

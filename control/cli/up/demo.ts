@@ -1,0 +1,145 @@
+/**
+ * The main job: a cluster, the demo application on it, steady mixed traffic through its gateway, and a rollout while
+ * the traffic flows. Two ledgers say what became of every request: the client's own, and Baton's.
+ *
+ * Exit  with `once`: 0 only if every rollout succeeded and both ledgers say that nothing was lost; else what the
+ *       rollout's end calls for, and 1 for a loss.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { EXIT } from "../../../proto/contract/limits.ts";
+import type { RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
+import { Api } from "../client.ts";
+import { CliError } from "../errors.ts";
+import { remark } from "../output.ts";
+import { ledgerBlock } from "../render/ledger.ts";
+import { rolloutBlock } from "../render/rollout.ts";
+import { count } from "../render/units.ts";
+import type { Cluster } from "./cluster.ts";
+import { freePort, startCluster } from "./cluster.ts";
+import { hints } from "./hints.ts";
+import { roll, writeDocument } from "./service.ts";
+import type { ClientVerdict } from "./traffic.ts";
+import { startTraffic } from "./traffic.ts";
+
+const GATEWAY_PORT = 8080;
+/** Traffic before the first rollout and after the last: what a change costs shows against both. */
+const STEADY_MS = 2_000;
+
+export interface DemoOptions {
+  readonly once: boolean;
+  readonly to: string;
+  readonly hosts: number;
+  readonly workers: number;
+  readonly rate: number;
+  readonly rollouts: number;
+  readonly state?: string;
+}
+
+export async function runDemo(options: DemoOptions): Promise<number> {
+  const interrupted = interruption();
+  const temporary = options.state === undefined;
+  const folder = options.state ?? mkdtempSync(join(tmpdir(), "baton-"));
+  let exitCode: number = EXIT.failed;
+  try {
+    exitCode = await inCluster(folder, options, interrupted);
+    return exitCode;
+  } finally {
+    if (temporary && exitCode === EXIT.done) rmSync(folder, { recursive: true, force: true });
+    else if (temporary) remark(`state and logs are kept in ${folder}`);
+  }
+}
+
+async function inCluster(folder: string, options: DemoOptions, interrupted: Promise<void>): Promise<number> {
+  remark(`baton up: a controller, a gateway and ${String(options.hosts)} hosts on loopback`);
+  await using cluster = await startCluster({ ...options, folder, wellKnownPorts: !options.once });
+  const broken = cluster.broken.then((why) => Promise.reject(new CliError(why, EXIT.failed)));
+  const port = freePort(options.once ? 0 : GATEWAY_PORT);
+  remark(`  controller  ${cluster.controllerAddress}   metrics http://${cluster.httpAddress}/metrics`);
+  remark(`  gateway     http://127.0.0.1:${String(port)}/   the demo application`);
+  remark(`  hosts       ${cluster.hosts.join(", ")}`);
+  return await Promise.race([scene(cluster, port, options, interrupted), broken]);
+}
+
+async function scene(
+  cluster: Cluster,
+  port: number,
+  options: DemoOptions,
+  interrupted: Promise<void>,
+): Promise<number> {
+  remark("\nv1 comes up on every host:");
+  const first = await roll(cluster, port, "v1");
+  if (first.exitCode !== EXIT.done) {
+    process.stdout.write(`${rolloutBlock(first.view, Date.now())}\n`);
+    return first.exitCode;
+  }
+
+  remark(
+    `\nmixed traffic, ${String(options.rate)} requests/s: GETs with idle pauses, uploads, WebSockets, event streams, polls`,
+  );
+  await using traffic = startTraffic(`127.0.0.1:${String(port)}`, options.rate);
+  await pause(STEADY_MS);
+
+  let exitCode: number = EXIT.done;
+  const views: RolloutView[] = [];
+  for (let i = 0; i < options.rollouts && exitCode === EXIT.done; i++) {
+    const to = i % 2 === 0 ? options.to : "v1";
+    remark(`\nrollout ${String(i + 1)} of ${String(options.rollouts)}: to ${to}, while the traffic flows:`);
+    const done = await roll(cluster, port, to);
+    exitCode = done.exitCode;
+    views.push(done.view);
+    process.stdout.write(`${rolloutBlock(done.view, Date.now())}\n\n`);
+  }
+  await pause(STEADY_MS);
+  if (!options.once) {
+    const { started, lost } = traffic.soFar;
+    process.stdout.write(`the client so far: ${count(started)} started, ${count(lost)} lost\n`);
+    remark(hints(cluster, port, writeDocument(cluster.folder, "v3", port)));
+    await interrupted;
+    remark("\nstopping");
+  }
+  remark("the client finishes what it has begun");
+  return verdict(await traffic.stop(), await settled(cluster, views), exitCode);
+}
+
+/** The stored ledgers, read again once what was in flight at the rollout's end has been counted. */
+async function settled(cluster: Cluster, views: readonly RolloutView[]): Promise<readonly RolloutView[]> {
+  return await Promise.all(
+    views.map((view) => cluster.controller.call(Api.getRollout, { service: "", rollout: view.id })),
+  );
+}
+
+function showLedgers(client: ClientVerdict, views: readonly RolloutView[]): void {
+  process.stdout.write(`${client.text}\n`);
+  for (const view of views) {
+    process.stdout.write(
+      `Baton's ledger, ${view.fromVersion} → ${view.toVersion}: \n${ledgerBlock(view.ledger).join("\n")}\n`,
+    );
+  }
+}
+
+function verdict(client: ClientVerdict, views: readonly RolloutView[], exitCode: number): number {
+  showLedgers(client, views);
+  const counted = views.reduce((sum, view) => sum + Number(view.ledger?.lostTotal ?? 0n), 0);
+  const clean = client.clean && counted === 0;
+  process.stdout.write(
+    `\n${clean ? "nothing was lost" : "something was lost"}: the client counts ${count(client.lost)} lost of ${count(client.started)} started, Baton ${count(counted)}\n`,
+  );
+  return exitCode === EXIT.done && !clean ? EXIT.failed : exitCode;
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once, as it would without us. */
+function interruption(): Promise<void> {
+  return new Promise((resolve) => {
+    const once = (): void => {
+      process.off("SIGINT", once);
+      process.off("SIGTERM", once);
+      resolve();
+    };
+    process.on("SIGINT", once);
+    process.on("SIGTERM", once);
+  });
+}
