@@ -9,6 +9,10 @@ export const ROLES = ["host", "gateway"] as const;
 /** A host runs instances and serves them; a gateway takes traffic from outside and balances over the hosts. */
 export type Role = (typeof ROLES)[number];
 
+export const INBOUND_PORTS = ["declared", "assigned"] as const;
+/** How an agent binds its inbound listeners: as the spec says, or on ports that the kernel gives. */
+export type InboundPorts = (typeof INBOUND_PORTS)[number];
+
 export interface Hello {
   readonly protocolVersion: number;
   /** The agent's name; one live session a name, and the newest wins. */
@@ -23,6 +27,7 @@ export interface Hello {
   /** The highest ever seen, 0 for none: the controller's epoch must not be below it. */
   readonly highestEpoch: number;
   readonly applied: Applied | null;
+  readonly inboundPorts: InboundPorts;
 }
 
 export interface Welcome {

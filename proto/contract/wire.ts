@@ -8,7 +8,7 @@
 import type * as wire from "../gen/baton/v1/session.ts";
 import { isLabelKey, isLabelValue } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
-import { ROLES } from "./session.ts";
+import { INBOUND_PORTS, ROLES } from "./session.ts";
 import type { AgentMessage, ControllerMessage, Hello, Reconnect, Welcome } from "./session.ts";
 import { encodeApplied, encodeAssignment, encodeRejected } from "./wire/assignment.ts";
 import { readApplied, readAssignment, readRejected } from "./wire/assignment.ts";
@@ -93,6 +93,7 @@ const readHello = (h: wire.Hello): Hello => ({
   address: h.address === "" && h.role === "gateway" ? "" : hostAddress("address", h.address),
   highestEpoch: whole("highest_epoch", h.highestEpoch),
   applied: h.applied === undefined ? null : readApplied(h.applied),
+  inboundPorts: h.inboundPorts === "" ? "declared" : word("inbound_ports", h.inboundPorts, INBOUND_PORTS),
 });
 
 const encodeWelcome = (w: Welcome): wire.Welcome => ({

@@ -168,6 +168,7 @@ export const agentMessageArb: fc.Arbitrary<AgentMessage> = fc.oneof(
       address: fc.constantFrom("127.0.0.1", "::1", "host-1.internal"),
       highestEpoch: countArb,
       applied: fc.option(appliedArb),
+      inboundPorts: fc.constantFrom("declared" as const, "assigned" as const),
     }),
   }),
   fc.record({ kind: fc.constant("applied" as const), applied: appliedArb }),

@@ -54,7 +54,14 @@ export interface Hello {
   /** the highest ever seen: the controller's epoch must exceed it */
   highestEpoch: bigint;
   /** absent when nothing was ever applied */
-  applied: Applied | undefined;
+  applied:
+    | Applied
+    | undefined;
+  /**
+   * "declared": binds inbound listeners as the spec says. "assigned": binds port 0 at `address` and reports what it got
+   * (several agents on one machine). "" is "declared".
+   */
+  inboundPorts: string;
 }
 
 export interface Hello_LabelsEntry {
@@ -370,6 +377,7 @@ function createBaseHello(): Hello {
     address: "",
     highestEpoch: 0n,
     applied: undefined,
+    inboundPorts: "",
   };
 }
 
@@ -404,6 +412,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.applied !== undefined) {
       Applied.encode(message.applied, writer.uint32(74).fork()).join();
+    }
+    if (message.inboundPorts !== "") {
+      writer.uint32(82).string(message.inboundPorts);
     }
     return writer;
   },
@@ -494,6 +505,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.applied = Applied.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.inboundPorts = reader.string();
             continue;
           }
         }
