@@ -91,6 +91,8 @@ class Talk {
 
   #upgraded(answer: IncomingMessage): void {
     this.#tcp = answer.socket;
+    // ws tells a reset after the upgrade as a plain 1006.
+    this.#tcp.on("error", (error: NodeJS.ErrnoException) => (this.#error = error.code ?? error.message));
     this.#version = String(answer.headers["x-demo-version"] ?? "");
     this.#run.ledger.saw(this.#version, String(answer.headers["x-demo-instance"] ?? ""));
     this.#exchange.latency(this.#run.clock.monotonic() - this.#exchange.startedAt);
