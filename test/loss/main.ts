@@ -55,7 +55,7 @@ async function run(options: LossOptions): Promise<void> {
 }
 
 function finish(options: LossOptions, ledger: ClientLedger): void {
-  if (options.progress) print({ type: "ledger", ...ledger });
+  if (options.progress) print({ type: "ledger", text: table(ledger), ...ledger });
   else if (options.json) process.stdout.write(`${JSON.stringify(ledger, null, 2)}\n`);
   else {
     const { user, system } = process.cpuUsage();

@@ -24,7 +24,8 @@ export const HELP = `Mixed traffic against one address, and a ledger of what bec
   --rfc-retry           send idempotent requests again that met a closing connection; counted as retried, not lost
   --resend              say WebSocket messages again that crossed a close;      counted as retried, not lost
   --json                the ledger as JSON on stdout, instead of a table
-  --progress json       a JSON line a second on stdout ({"type":"progress",…}), last {"type":"ledger",…}
+  --progress json       a JSON line a second on stdout ({"type":"progress",…}), last {"type":"ledger",…},
+                        the table for people in its "text"
   --help
 
 Exit: 0 nothing lost, 1 something was lost or nothing proven, 2 wrong usage.

@@ -25,6 +25,7 @@ import { WebSocketServer } from "ws";
 import type { WebSocket } from "ws";
 import type { Behaviour } from "./behaviour.ts";
 import { page } from "./page.ts";
+import type { Identity } from "./page.ts";
 import { pattern, patternSha256 } from "./pattern.ts";
 
 const EVENT_EVERY_MS = 200;
@@ -32,12 +33,6 @@ const MAX_BYTES = 1 << 30;
 const MAX_WAIT_MS = 120_000;
 const ORDERS_KEPT = 20_000;
 const SERVICE_RESTART = 1012;
-
-export interface Identity {
-  readonly version: string;
-  readonly instance: string;
-  readonly host: string;
-}
 
 export interface DemoApp {
   readonly server: Server;
@@ -72,7 +67,10 @@ export function demoApp(identity: Identity, behaviour: Behaviour): DemoApp {
     },
     "POST /api/orders": async (request, response) => {
       const id = orderId(await text(request));
-      if (id === undefined) { json(response, 400, { error: 'the body must be JSON with a text "id"' }); return; }
+      if (id === undefined) {
+        json(response, 400, { error: 'the body must be JSON with a text "id"' });
+        return;
+      }
       const times = (orders.get(id) ?? 0) + 1;
       orders.set(id, times);
       const oldest = orders.size > ORDERS_KEPT ? orders.keys().next().value : undefined;
@@ -138,10 +136,16 @@ export function demoApp(identity: Identity, behaviour: Behaviour): DemoApp {
     response.setHeader("x-demo-instance", instance);
     if (stopping.signal.aborted) response.setHeader("connection", "close");
     const handler = handlers[`${method} ${url.pathname}`];
-    if (handler === undefined) { json(response, 404, { error: `no such thing: ${method} ${url.pathname}` }); return; }
+    if (handler === undefined) {
+      json(response, 404, { error: `no such thing: ${method} ${url.pathname}` });
+      return;
+    }
     if (url.pathname !== "/healthz") {
       if (behaviour.delayMs > 0) await wait(behaviour.delayMs);
-      if (behaviour.failing) { json(response, 500, { error: "this version answers everything with 500" }); return; }
+      if (behaviour.failing) {
+        json(response, 500, { error: "this version answers everything with 500" });
+        return;
+      }
     }
     await handler(request, response, url.searchParams);
   };

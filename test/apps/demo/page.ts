@@ -1,5 +1,9 @@
 /** The page at /: who answered, and the same again every second without a reload, to watch a rollout with. */
-import type { Identity } from "./app.ts";
+export interface Identity {
+  readonly version: string;
+  readonly instance: string;
+  readonly host: string;
+}
 
 const escape = (text: string): string =>
   text.replace(/[&<>"']/g, (character) => `&#${String(character.charCodeAt(0))};`);

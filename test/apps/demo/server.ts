@@ -1,9 +1,10 @@
 /**
  * The demo app: one program that is every version of itself, by environment.
  *
- *   VERSION         v1, v2 fine · v3 never ready · v3b crashes after 5 s · v3c answers 500 · v3d slow; others are fine
+ *   VERSION         (or BATON_VERSION) v1, v2 fine · v3 never ready · v3b crashes after 5 s · v3c answers 500 · v3d slow; others are fine
  *   PORT, HOST      where it listens; 127.0.0.1 and port 8080 by default, 0 asks the kernel
- *   INSTANCE        its own name; made of version and pid by default
+ *   INSTANCE        its own name; BATON_INSTANCE by default, else made of version and pid
+ *   BATON_HOST      the host that it shows; the machine's name by default
  *   START_DELAY_MS  how long it takes before it listens; 0
  *
  * SIGTERM and SIGINT: takes no more, finishes what runs, exits with 0. Exit 1: it could not listen. Logs to stdout.
@@ -15,14 +16,14 @@ import { demoApp } from "./app.ts";
 import { behaviourOf, CRASH_LINES, NOT_READY_LINES } from "./behaviour.ts";
 
 const env = process.env;
-const version = env["VERSION"] ?? "v1";
-const instance = env["INSTANCE"] ?? `${version}-${process.pid}`;
+const version = env["VERSION"] ?? env["BATON_VERSION"] ?? "v1";
+const instance = env["INSTANCE"] ?? env["BATON_INSTANCE"] ?? `${version}-${process.pid}`;
 const address = env["HOST"] ?? "127.0.0.1";
 const port = Number(env["PORT"] ?? 8080);
 const behaviour = behaviourOf(version);
 const log = (line: string): void => console.log(`${new Date().toISOString()} ${instance} ${line}`);
 
-const app = demoApp({ version, instance, host: env["HOST_NAME"] ?? hostname() }, behaviour);
+const app = demoApp({ version, instance, host: env["BATON_HOST"] ?? hostname() }, behaviour);
 
 let stopped = false;
 const stop = (signal: string): void => {

@@ -50,6 +50,7 @@ test("SIGTERM: begins nothing more, finishes, prints the ledger", async () => {
   expect(await client.exited).toEqual({ code: 0, signal: null });
   const last = JSON.parse(client.stdout.trim().split("\n").at(-1) ?? "") as ClientLedger & { readonly type: string };
   expect(last).toMatchObject({ type: "ledger", clean: true, inFlight: 0 });
+  expect(last).toHaveProperty("text", expect.stringMatching(/^0 lost of \d+ started$/m));
 });
 
 test.each([

@@ -63,8 +63,8 @@ test("SIGTERM: the demo app finishes polls and uploads, ends streams politely, a
   expect(ended.total.drained).toBeGreaterThan(0);
   expect(ended.balanced).toBe(true);
   // After the farewell they come again and find nobody; nothing that was under way may be lost.
-  const causes = new Set(Object.keys(ended.causes));
-  expect(causes.isSubsetOf(new Set(["connect_refused", "connect_failed", "no_answer"])), [...causes].join()).toBe(true);
+  const nobody = ["connect_refused", "connect_failed", "no_answer"];
+  expect(Object.keys(ended.causes).filter((cause) => !nobody.includes(cause))).toEqual([]);
 });
 
 const busy = (traffic: Traffic): boolean => traffic.snapshot().inFlight >= 10;
