@@ -1,7 +1,8 @@
 /**
- * Exponential backoff with full jitter, as a value: ask for the next delay, reset after success.
+ * Exponential backoff with equal jitter, as a value: ask for the next delay, reset after success.
  *
- * Source  "Exponential Backoff And Jitter", AWS Architecture Blog 2015: full jitter gives the least contention.
+ * Source  "Exponential Backoff And Jitter", AWS Architecture Blog 2015: equal jitter keeps half of each
+ *         delay, so that a peer which fails at once is never hammered by a run of small numbers.
  */
 import type { Millis } from "./clock.ts";
 import type { Random } from "./random.ts";

@@ -4,6 +4,7 @@ import type { Applied, AssignedRevision, AssignedService, Assignment } from "../
 import { LATENCY_BUCKETS } from "../../proto/contract/histogram.ts";
 import { CUT_CAUSES, INCIDENT_KINDS, INSTANCE_STATES, LOSS_CAUSES } from "../../proto/contract/report.ts";
 import type { InstanceReport, Report, TrafficReport } from "../../proto/contract/report.ts";
+import { INBOUND_PORTS } from "../../proto/contract/session.ts";
 import type { AgentMessage, ControllerMessage } from "../../proto/contract/session.ts";
 import { WHOLE } from "../../proto/contract/units.ts";
 import {
@@ -168,7 +169,7 @@ export const agentMessageArb: fc.Arbitrary<AgentMessage> = fc.oneof(
       address: fc.constantFrom("127.0.0.1", "::1", "host-1.internal"),
       highestEpoch: countArb,
       applied: fc.option(appliedArb),
-      inboundPorts: fc.constantFrom("declared" as const, "assigned" as const),
+      inboundPorts: fc.constantFrom(...INBOUND_PORTS),
     }),
   }),
   fc.record({ kind: fc.constant("applied" as const), applied: appliedArb }),
