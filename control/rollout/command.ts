@@ -1,0 +1,141 @@
+/**
+ * What an operator may say to a rollout, and what each word means in each situation. A refusal is one sentence that names
+ * the command that would do.
+ *
+ *   pause            begins nothing more, until `resume`
+ *   resume           goes on, knowing the cause: accepts the loss, goes on without the lost host, waits another drain
+ *                    timeout, gives the failed version another chance
+ *   promote          does not wait out the present bake, or ends what still drains; `full`: bakes no more at all
+ *   abort            rolls back
+ *   supersede        ends here; the next rollout takes the hosts on from where they are (tracks.ts)
+ */
+import type { Command, Rollout } from "../model/rollout.ts";
+import { Draft } from "./draft.ts";
+import { hold, lift } from "./halt.ts";
+import { begun } from "./judge.ts";
+import { moving } from "./track.ts";
+import { settle } from "./settle.ts";
+import type { Context, Decision, Refused } from "./types.ts";
+import { ended, stageName } from "./words.ts";
+
+export function command(rollout: Rollout, said: Command, context: Context): Decision | Refused {
+  const why = refusal(rollout, said, context);
+  if (why !== null) return { kind: "refused", why };
+  const draft = new Draft(rollout, context);
+  switch (said.kind) {
+    case "pause":
+      hold(
+        draft,
+        { reason: "Manual", message: said.reason === "" ? `paused by ${said.actor}` : said.reason },
+        said.actor,
+      );
+      break;
+    case "resume":
+      resume(draft, said.actor);
+      break;
+    case "promote":
+      promote(draft, said.full, said.actor);
+      break;
+    case "abort":
+      draft.set({ pause: null });
+      draft.stage({
+        kind: "aborting",
+        why: said.reason === "" ? `aborted by ${said.actor}` : `aborted: ${said.reason}`,
+      });
+      draft.note("Aborted", said.reason === "" ? `aborted by ${said.actor}` : said.reason, said.actor);
+      break;
+    case "supersede":
+      draft.set({ pause: null, endedAtMs: context.now });
+      draft.stage({ kind: "superseded", by: said.by });
+      draft.note("Superseded", `${said.by} takes its hosts on from where they are`, said.actor);
+      break;
+  }
+  return settle(draft);
+}
+
+function refusal(rollout: Rollout, said: Command, context: Context): string | null {
+  const { id, service, stage, pause } = rollout;
+  if (context.epoch < rollout.epoch) return `${id} is led by another controller; ask that one`;
+  if (ended(rollout)) {
+    return `${id} has ended (${stageName(stage)}); \`baton deploy ${service}\` starts another, \`baton rollout undo ${service}\` goes back`;
+  }
+  const promoted = stage.kind === "promoting" || stage.kind === "draining" || stage.kind === "finalizing";
+  if (promoted) {
+    if (said.kind === "supersede") return `${id} is about to end; deploy again in a moment`;
+    return `${id} is promoted already; \`baton rollout undo ${service}\` goes back`;
+  }
+  const back = stage.kind === "rolling-back" || stage.kind === "aborting";
+  switch (said.kind) {
+    case "pause":
+      if (back)
+        return `${id} is rolling back, which can't be paused; \`baton rollout status ${service}\` shows how far it is`;
+      if (pause?.reason === "Manual") return `${id} is paused already; \`baton rollout resume ${service}\` goes on`;
+      return null;
+    case "resume":
+      if (pause === null) return `${id} is not paused; \`baton rollout status ${service}\` says what it waits for`;
+      return null;
+    case "promote":
+      if (back && pause?.reason !== "DrainTimeout") {
+        return `${id} is rolling back; \`baton deploy ${service}\` with a newer revision takes over from it`;
+      }
+      if (pause?.reason === "Unhealthy" || pause?.reason === "UnexplainedLoss") {
+        return `${id} is paused for ${pause.reason}; \`baton rollout resume ${service}\` goes on all the same, \`baton rollout abort ${service}\` rolls back`;
+      }
+      return null;
+    case "abort":
+      return back ? `${id} is rolling back already; \`baton rollout status ${service}\` shows how far it is` : null;
+    case "supersede":
+      return null;
+  }
+}
+
+function resume(draft: Draft, actor: string): void {
+  const { context, evidence, rollout } = draft;
+  const { pause } = rollout;
+  if (pause === null) return;
+  lift(draft);
+  switch (pause.reason) {
+    case "UnexplainedLoss":
+      draft.set({ acknowledgedLoss: context.view.unexplainedLoss });
+      break;
+    case "FleetPartitioned":
+      draft.set({ without: evidence.concerned().filter((host) => evidence.lease(host) === "lost") });
+      break;
+    case "DrainTimeout":
+      for (const track of rollout.hosts) {
+        if (track.drainSinceMs > 0) draft.track(track.host, { drainSinceMs: context.now });
+      }
+      break;
+    case "Unhealthy":
+      draft.set({ judgedFrom: context.view.traffic, progressAtMs: context.now });
+      for (const track of rollout.hosts.filter(begun)) {
+        const exitsAllowed = Math.max(track.exitsAllowed, evidence.exits(track.host, track.towards));
+        draft.track(track.host, { exitsAllowed, unhealthyAtMs: 0, sinceMs: context.now });
+      }
+      break;
+    case "Manual":
+    case "Step":
+    case "AwaitingApproval":
+    case "Inconclusive":
+    case "Rejected":
+    case "InvariantViolation":
+      break;
+  }
+  draft.note("Resumed", `${actor} goes on after ${pause.reason}: ${pause.message}`, actor);
+}
+
+/** A bake that is called done was never unready; readiness itself is not waived (I1). */
+function promote(draft: Draft, full: boolean, actor: string): void {
+  const { rollout, evidence } = draft;
+  const overdue = rollout.pause?.reason === "DrainTimeout";
+  if (overdue || rollout.pause?.reason === "Manual") lift(draft);
+  const baking = rollout.stage.kind === "step" && rollout.stage.of === "baking";
+  if (full || baking) draft.set({ skipBakes: true });
+  for (const track of rollout.hosts.filter(moving)) {
+    if (overdue) draft.track(track.host, { cutAllowed: true });
+    else if (evidence.healthy(track.host, track.towards)) {
+      draft.track(track.host, { healthyAtMs: 1, servesSinceMs: Math.min(track.servesSinceMs, 1) });
+    }
+  }
+  draft.note("PromotedBy", full ? `${actor} skips every bake that is left` : `${actor} moves it on`, actor);
+}

@@ -1,0 +1,122 @@
+/** A rollout in words: its phase, the exit code of whoever waits for it, and one sentence that says how it goes on. */
+import { EXIT } from "../../proto/contract/limits.ts";
+import { formatDuration } from "../../proto/contract/units.ts";
+import type { Pause, Phase, Rollout } from "../model/rollout.ts";
+import { moving } from "./track.ts";
+import type { Context } from "./types.ts";
+import { ended, list, versionName } from "./words.ts";
+
+export { ended, stageName } from "./words.ts";
+
+export function phaseOf(rollout: Rollout): Phase {
+  if (rollout.pause !== null) return "Paused";
+  switch (rollout.stage.kind) {
+    case "succeeded":
+      return "Healthy";
+    case "aborting":
+    case "rolling-back":
+    case "rolled-back":
+    case "failed":
+      return "Degraded";
+    case "pending":
+    case "preparing":
+    case "step":
+    case "promoting":
+    case "draining":
+    case "finalizing":
+    case "superseded":
+      return "Progressing";
+  }
+}
+
+/** What `--wait` exits with if it stops waiting now: 4 while nothing is settled. */
+export function exitCodeOf(rollout: Rollout): number {
+  if (rollout.pause !== null) return rollout.pause.reason === "Inconclusive" ? EXIT.inconclusive : EXIT.paused;
+  switch (rollout.stage.kind) {
+    case "succeeded":
+      return EXIT.done;
+    case "rolled-back":
+    case "failed":
+      return EXIT.failed;
+    case "superseded":
+      return EXIT.superseded;
+    case "pending":
+    case "preparing":
+    case "step":
+    case "promoting":
+    case "draining":
+    case "finalizing":
+    case "aborting":
+    case "rolling-back":
+      return EXIT.timeout;
+  }
+}
+
+type Described = Pick<Context, "from" | "to"> & { readonly now: number };
+
+export function describe(rollout: Rollout, context: Described): string {
+  const { service, stage, hosts } = rollout;
+  const to = versionName(context, rollout.to);
+  const from = versionName(context, rollout.from);
+  if (rollout.pause !== null && !ended(rollout)) return paused(rollout, rollout.pause);
+  const done = hosts.filter((track) => track.stage === "done").length;
+  switch (stage.kind) {
+    case "pending":
+    case "preparing":
+      if (hosts.length > 0) return `${service} is about to move from ${from} to ${to}.`;
+      return `No host matches the placement of ${service}: it begins when one connects, and \`baton rollout abort ${service}\` gives it up.`;
+    case "step":
+      if (stage.of === "baking")
+        return `Every host serves ${to}; it is watched for ${bake(rollout)} more before it is stable; \`baton rollout promote ${service}\` does not wait.`;
+      return `${done} of ${hosts.length} hosts serve ${to}; ${waits(rollout)}; \`baton rollout abort ${service}\` goes back to ${from}.`;
+    case "promoting":
+    case "draining":
+    case "finalizing":
+      return `${to} is stable; the last of ${from} is cleared away.`;
+    case "succeeded": {
+      const behind = hosts.filter((track) => track.stage !== "done").map((track) => track.host);
+      const without = behind.length === 0 ? "" : ` ${list(behind)} was lost and is moved when it is back.`;
+      return `${service} serves ${to} on ${done} of ${hosts.length} hosts.${without}`;
+    }
+    case "aborting":
+      return `${capital(stage.why)}: it goes back to ${from}.`;
+    case "rolling-back":
+      return `Goes back to ${from} (${stage.of}): ${stage.why}; ${waits(rollout)}.`;
+    case "rolled-back":
+      return `Back on ${from}: ${stage.why}; \`baton deploy ${service}\` with a mended revision tries again.`;
+    case "failed":
+      return `Failed, traffic is left on what is healthy: ${stage.why}; mend the host, then \`baton deploy ${service}\`.`;
+    case "superseded":
+      return `Superseded by ${stage.by}, which took its hosts on.`;
+  }
+}
+
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+function waits(rollout: Rollout): string {
+  const waiting = rollout.hosts.filter((track) => track.stage !== "done" && track.waitingFor !== "");
+  const first = waiting.filter(moving);
+  const shown = (first.length > 0 ? first : waiting).map((track) => `${track.host} ${track.waitingFor}`);
+  return shown.length === 0 ? "under way" : `waits: ${list(shown)}`;
+}
+
+/** What the final bake was set to; how much is left of it changes by itself, and the sentence should not. */
+const bake = (rollout: Rollout): string => formatDuration(rollout.strategy.minHealthyMs);
+
+const WAY_ON: Readonly<Record<Pause["reason"], string>> = {
+  Manual: "`resume` goes on, `abort` rolls back",
+  Step: "`promote` goes on, `abort` rolls back",
+  AwaitingApproval: "`promote` approves, `abort` rolls back",
+  Inconclusive: "`promote` goes on all the same, `abort` rolls back",
+  FleetPartitioned: "it goes on by itself when they report again, `resume` goes on without them, `abort` rolls back",
+  DrainTimeout: "`resume` waits as long again, `promote` ends what is in flight, `abort` rolls back",
+  UnexplainedLoss: "`resume` goes on all the same, `abort` rolls back",
+  Rejected: "mend the host and it goes on, or `abort` rolls back",
+  Unhealthy: "`abort` rolls back, `resume` gives it another chance",
+  InvariantViolation: "a defect of Baton's, nothing was done; `resume` plans again, `abort` rolls back",
+};
+
+function paused(rollout: Rollout, pause: Pause): string {
+  const back = rollout.stage.kind === "rolling-back" ? "Rolling back, held up" : "Paused";
+  return `${back} (${pause.reason}): ${pause.message}; ${WAY_ON[pause.reason]} (\`baton rollout … ${rollout.service}\`).`;
+}

@@ -1,0 +1,87 @@
+/**
+ * A decision in the making: the rollout as it will be, and the journal of how it got there. Lives for one call of the
+ * engine; what it was made from is never touched.
+ */
+import type { HostTrack, JournalEntry, Rollout, Stage } from "../model/rollout.ts";
+import { Evidence } from "./evidence.ts";
+import type { Context } from "./types.ts";
+import { stageName } from "./words.ts";
+
+export class Draft {
+  readonly before: Rollout;
+  readonly context: Context;
+  readonly evidence: Evidence;
+  readonly #journal: JournalEntry[] = [];
+  #rollout: Rollout;
+
+  constructor(rollout: Rollout, context: Context) {
+    this.before = rollout;
+    this.context = context;
+    this.evidence = new Evidence(rollout, context);
+    this.#rollout = rollout;
+  }
+
+  get rollout(): Rollout {
+    return this.#rollout;
+  }
+
+  get journal(): readonly JournalEntry[] {
+    return this.#journal;
+  }
+
+  get changed(): boolean {
+    return this.#rollout !== this.before;
+  }
+
+  set(patch: Partial<Omit<Rollout, "change" | "hosts" | "stage">>): void {
+    this.#rollout = { ...this.#rollout, ...patch };
+  }
+
+  /** Keeps the object when the track stays as it is, so that "nothing changed" can be seen. */
+  track(host: string, patch: Partial<HostTrack>): void {
+    const hosts = this.#rollout.hosts.map((track) =>
+      track.host === host && differs(track, patch) ? { ...track, ...patch } : track,
+    );
+    if (hosts.some((track, i) => track !== this.#rollout.hosts[i])) this.#rollout = { ...this.#rollout, hosts };
+  }
+
+  add(tracks: readonly HostTrack[]): void {
+    if (tracks.length > 0) this.#rollout = { ...this.#rollout, hosts: [...this.#rollout.hosts, ...tracks] };
+  }
+
+  stage(stage: Stage): void {
+    if (JSON.stringify(stage) !== JSON.stringify(this.#rollout.stage)) this.#rollout = { ...this.#rollout, stage };
+  }
+
+  /** Something moved forward: the progress deadline counts anew. */
+  progress(): void {
+    this.set({ progressAtMs: this.context.now });
+  }
+
+  note(reason: string, message: string, actor = "engine"): void {
+    const change = this.before.change + this.#journal.length + 1;
+    this.#journal.push({
+      rollout: this.before.id,
+      change,
+      atMs: this.context.now,
+      epoch: this.context.epoch,
+      actor,
+      stage: stageName(this.#rollout.stage),
+      reason,
+      message,
+    });
+    this.#rollout = { ...this.#rollout, change };
+  }
+
+  /** The rollout with its change counted; the very object that came in when nothing changed. */
+  seal(): Rollout {
+    if (this.changed && this.#rollout.change === this.before.change) {
+      this.#rollout = { ...this.#rollout, change: this.before.change + 1 };
+    }
+    return this.#rollout;
+  }
+}
+
+function differs(track: HostTrack, patch: Partial<HostTrack>): boolean {
+  return (Object.keys(patch) as (keyof HostTrack)[]).some((key) => patch[key] !== track[key]);
+}

@@ -1,0 +1,124 @@
+/**
+ * The rollout engine: where a rollout goes next, decided from evidence alone. Level-triggered: it may be asked as often
+ * as one likes, after any restart, with the same answer for the same facts.
+ *
+ *   judge → halt → advance each host one rung → begin the next → bake → promote       (forward.ts)
+ *   capacity → traffic → drain → rolled back                                         (back.ts)
+ *
+ * Errors  none: a plan that would break an invariant is not returned; the rollout pauses and names it instead.
+ */
+import type { HostDesire, HostTrack, Rollout } from "../model/rollout.ts";
+import { rollBack, turnBack } from "./back.ts";
+import { Draft } from "./draft.ts";
+import { finish, rollOn } from "./forward.ts";
+import { halt } from "./halt.ts";
+import { observe } from "./observe.ts";
+import { settle } from "./settle.ts";
+import { tracksFor } from "./tracks.ts";
+import type { Beginning, Context, Decision } from "./types.ts";
+import { ended, versionName } from "./words.ts";
+
+export { command } from "./command.ts";
+
+export function begin(input: Beginning): Decision {
+  const hosts = tracksFor(input);
+  const rollout: Rollout = {
+    id: input.id,
+    service: input.service,
+    from: input.from?.revision ?? 0,
+    to: input.to.revision,
+    strategy: input.to.spec.strategy,
+    stage: { kind: "pending" },
+    pause: null,
+    hosts,
+    startedAtMs: input.now,
+    endedAtMs: 0,
+    progressAtMs: input.now,
+    change: 1,
+    epoch: input.epoch,
+    acknowledgedLoss: 0,
+    without: [],
+    skipBakes: false,
+    judgedFrom: {},
+    actor: input.actor,
+  };
+  const over = input.over === undefined ? "" : `, in place of the one to revision ${input.over.to}`;
+  const message = `${input.service} from ${versionName(input, rollout.from)} to ${input.to.version} on ${hosts.length} hosts${over}`;
+  const journal = [
+    {
+      rollout: input.id,
+      change: 1,
+      atMs: input.now,
+      epoch: input.epoch,
+      actor: input.actor,
+      stage: "Pending",
+      reason: "Begun",
+      message,
+    },
+  ];
+  return { rollout, journal, wakeAtMs: input.now };
+}
+
+export function desires(rollout: Rollout): readonly HostDesire[] {
+  return rollout.hosts.map(({ host, revisions, routed }) => ({ host, revisions, routed }));
+}
+
+export function step(rollout: Rollout, context: Context): Decision {
+  // I4: a controller that another has followed decides nothing any more.
+  if (ended(rollout) || context.epoch < rollout.epoch) return { rollout, journal: [], wakeAtMs: null };
+  const draft = new Draft(rollout, context);
+  if (context.epoch > rollout.epoch) takeOver(draft);
+  else decide(draft);
+  return settle(draft);
+}
+
+function decide(draft: Draft): void {
+  observe(draft);
+  const { stage, hosts } = draft.rollout;
+  switch (stage.kind) {
+    case "pending": {
+      draft.stage({ kind: "preparing" });
+      return;
+    }
+    case "preparing":
+      if (hosts.length > 0) draft.stage({ kind: "step", step: 0, of: "applying" });
+      return;
+    case "step": {
+      rollOn(draft);
+      return;
+    }
+    case "promoting":
+    case "draining":
+    case "finalizing": {
+      finish(draft);
+      return;
+    }
+    case "aborting": {
+      turnBack(draft, stage.why);
+      return;
+    }
+    case "rolling-back":
+      if (draft.rollout.pause?.reason === "InvariantViolation") return;
+      halt(draft);
+      {
+        rollBack(draft, stage.why);
+        return;
+      }
+    case "succeeded":
+    case "rolled-back":
+    case "failed":
+    case "superseded":
+      return;
+  }
+}
+
+/** A new controller knows nothing yet: no deadline of the old one's may pass in its name (I5). */
+function takeOver(draft: Draft): void {
+  const { now, epoch } = draft.context;
+  draft.set({ epoch, progressAtMs: now });
+  for (const track of draft.rollout.hosts) {
+    const restarted: Partial<HostTrack> = track.stage === "starting" ? { sinceMs: now } : {};
+    draft.track(track.host, { ...restarted, unhealthyAtMs: 0 });
+  }
+  draft.note("TakenOver", `a controller with epoch ${epoch} goes on with it`);
+}

@@ -1,0 +1,129 @@
+/**
+ * The invariants, asked of every plan before it is acted on (control/DESIGN.md numbers them). They look only at what was
+ * asked before, what is to be asked now, and what is reported; how the plan came about is not their business, so a
+ * defect of the ladder does not hide itself here.
+ *
+ * I4 has a second half where assignments are sent: (epoch, generation) only grows, and agents refuse less.
+ */
+import type { HostTrack, Rollout } from "../model/rollout.ts";
+import { cutsAtDeadline, drainTimeoutMs } from "./drain.ts";
+import { Evidence } from "./evidence.ts";
+import { slots } from "./window.ts";
+import type { Context } from "./types.ts";
+
+export interface Violation {
+  readonly invariant: "I1" | "I2" | "I3" | "I4" | "I5" | "I6";
+  readonly message: string;
+}
+
+export function check(before: Rollout, after: Rollout, context: Context): readonly Violation[] {
+  if (before === after) return [];
+  const evidence = new Evidence(before, context);
+  const was = new Map(before.hosts.map((track) => [track.host, track]));
+  const found: Violation[] = [];
+  if (context.epoch < before.epoch || after.change <= before.change) {
+    found.push({ invariant: "I4", message: `epoch ${context.epoch} or change ${after.change} goes back` });
+  }
+  for (const next of after.hosts) {
+    const prior = was.get(next.host);
+    if (prior === undefined || !changed(prior, next)) continue;
+    found.push(
+      ...capacity(prior, next, evidence),
+      ...retirement(prior, next, evidence, context),
+      ...news(prior, next, evidence),
+    );
+  }
+  return [...found, ...availability(before, after, evidence, context), ...stopped(before, after, evidence, context)];
+}
+
+const modeOf = (track: HostTrack, revision: number) =>
+  track.revisions.find((asked) => asked.revision === revision)?.mode;
+const servingOf = (track: HostTrack): readonly number[] =>
+  track.revisions.filter((asked) => asked.mode === "serving").map((asked) => asked.revision);
+const changed = (a: HostTrack, b: HostTrack): boolean => a.routed !== b.routed || a.revisions !== b.revisions;
+
+/** I1: traffic is taken from a ready revision only for another ready one, or once every gateway has gone elsewhere. */
+function capacity(prior: HostTrack, next: HostTrack, evidence: Evidence): readonly Violation[] {
+  const { host } = next;
+  const lost = servingOf(prior).filter((revision) => modeOf(next, revision) !== "serving");
+  if (!lost.some((revision) => evidence.up(host, revision))) return [];
+  if (servingOf(next).some((revision) => evidence.up(host, revision))) return [];
+  if (!prior.routed && !next.routed && evidence.gatewaysConfirmed()) return [];
+  return [
+    {
+      invariant: "I1",
+      message: `revision ${lost.join(", ")} would stop serving on ${host} with nothing ready in its place`,
+    },
+  ];
+}
+
+/** I2: nothing is retired that takes traffic or has something in flight, but for a deadline that may cut it. */
+function retirement(prior: HostTrack, next: HostTrack, evidence: Evidence, context: Context): readonly Violation[] {
+  const { host } = next;
+  const found: Violation[] = [];
+  for (const { revision, mode } of prior.revisions) {
+    if (modeOf(next, revision) !== undefined) continue;
+    if (mode === "serving")
+      found.push({ invariant: "I2", message: `revision ${revision} on ${host} would be stopped while it serves` });
+    const inFlight = evidence.inFlight(host, revision);
+    const overdue = prior.drainSinceMs > 0 && context.now >= prior.drainSinceMs + drainTimeoutMs(context);
+    if (inFlight > 0 && !(overdue && cutsAtDeadline(context, prior))) {
+      found.push({
+        invariant: "I2",
+        message: `revision ${revision} on ${host} would be stopped with ${inFlight} in flight`,
+      });
+    }
+  }
+  return found;
+}
+
+/** I5: what takes something away stands on this host's own confirmation of what it was asked before. */
+function news(prior: HostTrack, next: HostTrack, evidence: Evidence): readonly Violation[] {
+  const less = prior.revisions.some(({ revision, mode }) => {
+    const now = modeOf(next, revision);
+    return now === undefined || (mode === "serving" && now !== "serving");
+  });
+  const out = prior.routed && !next.routed;
+  if ((!less || evidence.confirmed(next.host)) && (!out || evidence.live(next.host))) return [];
+  return [{ invariant: "I5", message: `${next.host} would be changed without its having confirmed what it was asked` }];
+}
+
+/** I3: no host goes out of routing when `maxUnavailable` are not serving already, for whatever reason. */
+function availability(before: Rollout, after: Rollout, evidence: Evidence, context: Context): readonly Violation[] {
+  const routed = new Map(before.hosts.map((track) => [track.host, track.routed]));
+  const counted = after.hosts.filter((track) => track.goal !== 0 && track.home !== 0);
+  const out = counted.filter((track) => !track.routed && routed.get(track.host) === true);
+  if (out.length === 0) return [];
+  const down = before.hosts.filter((track) => track.goal !== 0 && track.home !== 0 && !evidence.serves(track));
+  const names = new Set(down.map((track) => track.host));
+  if (out.every((track) => names.has(track.host))) return [];
+  const total = new Set([...names, ...out.map((track) => track.host)]).size;
+  const { unavailable } = slots(before, context);
+  if (total <= unavailable) return [];
+  return [{ invariant: "I3", message: `${total} hosts would not be serving; maxUnavailable allows ${unavailable}` }];
+}
+
+/** I6: a paused rollout, or one that has lost something unexplained, or whose version exits, gives the version to nobody new. */
+function stopped(before: Rollout, after: Rollout, evidence: Evidence, context: Context): readonly Violation[] {
+  if (after.stage.kind !== "step") return [];
+  const had = new Map(before.hosts.map((track) => [track.host, track]));
+  const fresh = after.hosts.filter((track) => {
+    const prior = had.get(track.host);
+    return prior?.stage === "waiting" && track.stage !== "waiting" && track.goal !== 0;
+  });
+  if (fresh.length === 0) return [];
+  const why =
+    after.pause !== null
+      ? `paused (${after.pause.reason})`
+      : context.view.unexplainedLoss > after.acknowledgedLoss
+        ? "unexplained loss"
+        : before.hosts.some(
+              (track) => track.servesSinceMs > 0 && evidence.exits(track.host, track.goal) > track.exitsAllowed,
+            )
+          ? "an exit of the new version"
+          : null;
+  if (why === null) return [];
+  return [
+    { invariant: "I6", message: `${fresh.map((track) => track.host).join(", ")} would begin in spite of ${why}` },
+  ];
+}

@@ -1,0 +1,145 @@
+/**
+ * What stops a rollout: the new version exits, never gets ready, stops being ready, answers too many 5xx, or nothing
+ * moves forward (C4, I6). Deadlines count only for hosts that are heard from: silence is a partition's business, not a
+ * verdict on the version (I5).
+ *
+ * Source  error share: pooled two-proportion z-test, one-sided. z = 3 is about one false alarm in 740 looks at a version
+ *         that is no worse; `maxErrorRate` and `minRequests` have to be passed as well.
+ */
+import type { HostTrack } from "../model/rollout.ts";
+import type { VersionTraffic } from "../model/view.ts";
+import { formatDuration } from "../../proto/contract/units.ts";
+import { drainState } from "./drain.ts";
+import type { Draft } from "./draft.ts";
+import { moving } from "./track.ts";
+import { list, versionName } from "./words.ts";
+
+const CLEARLY_WORSE_Z = 3;
+
+/** Has the target been asked of this host yet? */
+export function begun(track: HostTrack): boolean {
+  return (
+    track.stage !== "waiting" && track.goal !== 0 && track.revisions.some((asked) => asked.revision === track.goal)
+  );
+}
+
+/** One clause with the evidence, or null. `deadlines: false` while paused: their clocks stand still. */
+export function failure(draft: Draft, deadlines: boolean): string | null {
+  for (const track of draft.rollout.hosts) {
+    if (!begun(track) || !draft.evidence.live(track.host)) continue;
+    const found = crashed(draft, track) ?? neverReady(draft, track, deadlines) ?? unready(draft, track);
+    if (found !== null) return found;
+  }
+  return errorRate(draft) ?? (deadlines ? stuck(draft) : null);
+}
+
+export function crashed(draft: Draft, track: HostTrack): string | null {
+  const exits = draft.evidence.exits(track.host, track.towards);
+  if (exits <= track.exitsAllowed) return null;
+  const version = versionName(draft.context, track.towards);
+  const served = track.servesSinceMs > 0 || track.stage === "shifting" || track.stage === "restoring";
+  const how = served ? "exited while it served" : `exited ${exits} times before it was ready`;
+  return `${version} on ${track.host} ${how}${lastWords(draft, track)}`;
+}
+
+export function neverReady(draft: Draft, track: HostTrack, deadlines: boolean): string | null {
+  const { healthyDeadlineMs } = draft.rollout.strategy;
+  if (!deadlines || track.stage !== "starting" || !draft.evidence.confirmed(track.host)) return null;
+  if (draft.evidence.healthy(track.host, track.towards)) return null;
+  if (draft.context.now - track.sinceMs < healthyDeadlineMs) return null;
+  const version = versionName(draft.context, track.towards);
+  const within = formatDuration(healthyDeadlineMs);
+  return `${version} on ${track.host} was not ready within ${within}${lastWords(draft, track)}`;
+}
+
+/** It served, and is not ready any more: for longer than a restarted core needs to probe it again. */
+function unready(draft: Draft, track: HostTrack): string | null {
+  if (track.unhealthyAtMs === 0) return null;
+  const forMs = draft.context.now - track.unhealthyAtMs;
+  if (forMs < unreadyGraceMs(draft)) return null;
+  const version = versionName(draft.context, track.towards);
+  return `${version} on ${track.host} served and has not been ready for ${formatDuration(forMs)}${lastWords(draft, track)}`;
+}
+
+export function unreadyGraceMs(draft: Draft): number {
+  const probe = draft.context.to.spec.health?.readiness;
+  if (probe === undefined) return 2_000;
+  const again = 2 * (probe.healthyThreshold * probe.intervalMs + probe.timeoutMs);
+  return Math.min(draft.rollout.strategy.healthyDeadlineMs, Math.max(2_000, again));
+}
+
+/** Exit code and reason, as the agent told them: what an operator looks for first. */
+function lastWords(draft: Draft, track: HostTrack): string {
+  const instances = draft.evidence.instances(track.host, track.towards);
+  const worst = instances.find((instance) => instance.exit !== "") ?? instances.find((i) => i.healthySinceMs === 0);
+  const words = [worst?.exit, worst?.reason].filter((text) => text !== undefined && text !== "");
+  return words.length === 0 ? "" : ` (${words.join("; ")})`;
+}
+
+function errorRate(draft: Draft): string | null {
+  const { strategy } = draft.rollout;
+  const { from, to } = draft.context;
+  // One label for both: their answers can't be told apart, and nothing is concluded.
+  if (from?.version === to.version) return null;
+  const fresh = since(draft, to.version);
+  if (fresh.requests < Math.max(1, strategy.minRequests)) return null;
+  const rate = fresh.errors / fresh.requests;
+  if (rate <= strategy.maxErrorRate) return null;
+  const old = from === null ? null : since(draft, from.version);
+  if (old !== null && old.requests > 0 && zScore(fresh, old) < CLEARLY_WORSE_Z) return null;
+  const beside =
+    old === null || old.requests === 0
+      ? ""
+      : `, ${from?.version ?? ""} to ${old.errors} of ${old.requests} (${percent(old.errors / old.requests)})`;
+  return (
+    `${to.version} answered 5xx to ${fresh.errors} of ${fresh.requests} requests (${percent(rate)}; ` +
+    `maxErrorRate is ${percent(strategy.maxErrorRate)})${beside}`
+  );
+}
+
+function since(draft: Draft, version: string): VersionTraffic {
+  const now = draft.context.view.traffic[version];
+  const then = draft.rollout.judgedFrom[version];
+  const less = (a = 0, b = 0): number => Math.max(0, a - b);
+  return {
+    requests: less(now?.requests, then?.requests),
+    errors: less(now?.errors, then?.errors),
+    lost: less(now?.lost, then?.lost),
+  };
+}
+
+function zScore(fresh: VersionTraffic, old: VersionTraffic): number {
+  const pooled = (fresh.errors + old.errors) / (fresh.requests + old.requests);
+  const spread = Math.sqrt(pooled * (1 - pooled) * (1 / fresh.requests + 1 / old.requests));
+  return spread === 0 ? 0 : (fresh.errors / fresh.requests - old.errors / old.requests) / spread;
+}
+
+const percent = (share: number): string => `${(share * 100).toFixed(share < 0.01 ? 2 : 1)} %`;
+
+/** Nothing moved for `progressDeadline`. Drains and bakes have clocks of their own and are not counted against it. */
+function stuck(draft: Draft): string | null {
+  const { rollout, context, evidence } = draft;
+  const { progressDeadlineMs } = rollout.strategy;
+  if (context.now - rollout.progressAtMs < progressDeadlineMs) return null;
+  if (evidence.concerned().some((host) => evidence.lease(host) === "unknown")) return null;
+  if (rollout.hosts.some((track) => draining(draft, track) || baking(draft, track))) return null;
+  const waits = rollout.hosts.filter((track) => track.stage !== "done" && !evidence.leftBehind(track.host));
+  if (waits.length === 0 && evidence.gatewaysConfirmed()) return null;
+  const on = waits.filter(moving).length > 0 ? waits.filter(moving) : waits;
+  const what = on.map((track) => `${track.host} ${track.waitingFor === "" ? "waits" : `waits ${track.waitingFor}`}`);
+  return `nothing moved forward for ${formatDuration(progressDeadlineMs)}: ${list(what)}`;
+}
+
+function draining(draft: Draft, track: HostTrack): boolean {
+  return (
+    (track.stage === "draining" || track.stage === "removing") &&
+    track.drainSinceMs > 0 &&
+    drainState(draft, track).kind === "running"
+  );
+}
+
+function baking(draft: Draft, track: HostTrack): boolean {
+  const { minHealthyMs } = draft.rollout.strategy;
+  const since = Math.max(track.servesSinceMs, track.healthyAtMs);
+  return moving(track) && track.healthyAtMs > 0 && draft.context.now - since < minHealthyMs;
+}

@@ -1,0 +1,71 @@
+/**
+ * The tracks that a rollout begins with. A host may be placed by the target, by the revision before, or by both; and when
+ * the rollout supersedes another, it may be anywhere on that one's ladder. It is taken on from there: no host waits for a
+ * rollback to a version that it is about to leave (RACES C6, retarget).
+ *
+ *   superseded on its way …          begins as
+ *   in routing                       waiting; a standby of the superseded target drains and is swept out
+ *   out of routing, still serving    removing
+ *   out of routing, anything up      draining: all of it goes, then the new target starts
+ *   out of routing, nothing up       stopping
+ */
+import type { HostStage, HostTrack, Rollout } from "../model/rollout.ts";
+import { draining, only } from "./track.ts";
+import type { Beginning, Context } from "./types.ts";
+
+export function tracksFor(input: Beginning): readonly HostTrack[] {
+  const before = input.from === null ? [] : (input.fromHosts ?? input.hosts);
+  const carried = new Map((input.over?.hosts ?? []).map((track) => [track.host, track]));
+  const names = new Set([...input.hosts, ...before, ...carried.keys()]);
+  return [...names].map((host) => {
+    const goal = input.hosts.includes(host) ? input.to.revision : 0;
+    const home = before.includes(host) ? (input.from?.revision ?? 0) : 0;
+    const fresh = blank(host, goal, home, input.now);
+    const over = carried.get(host);
+    return over === undefined ? fresh : { ...fresh, ...takenOn(over) };
+  });
+}
+
+/** Hosts that are placed since the rollout began. */
+export function newcomers(rollout: Rollout, context: Context): readonly HostTrack[] {
+  const known = new Set(rollout.hosts.map((track) => track.host));
+  return context.cluster.hosts
+    .filter((host) => !known.has(host))
+    .map((host) => {
+      const home = context.cluster.fromHosts.includes(host) ? rollout.from : 0;
+      return blank(host, rollout.to, home, context.now);
+    });
+}
+
+function blank(host: string, goal: number, home: number, now: number): HostTrack {
+  return {
+    host,
+    way: "surge",
+    stage: "waiting",
+    towards: goal,
+    goal,
+    home,
+    revisions: only(home),
+    routed: true,
+    sinceMs: now,
+    drainSinceMs: 0,
+    servesSinceMs: 0,
+    healthyAtMs: 0,
+    healthyMark: 0,
+    unhealthyAtMs: 0,
+    exitsAllowed: 0,
+    cutAllowed: false,
+    waitingFor: "",
+  };
+}
+
+function takenOn(over: HostTrack): Partial<HostTrack> {
+  if (over.routed) {
+    const serving = over.revisions.filter((asked) => asked.mode === "serving");
+    const rest = over.revisions.filter((asked) => asked.mode !== "serving");
+    return { revisions: [...draining(rest, 0), ...serving] };
+  }
+  const serves = over.revisions.some((asked) => asked.mode === "serving");
+  const stage: HostStage = serves ? "removing" : over.revisions.length > 0 ? "draining" : "stopping";
+  return { way: "in-place", stage, routed: false, revisions: serves ? over.revisions : draining(over.revisions, 0) };
+}
