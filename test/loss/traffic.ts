@@ -73,6 +73,9 @@ export const ACTIONS: Readonly<Record<Kind, (run: Run) => Promise<void>>> = {
 /** A debt of arrivals older than this is not worked off in a burst that no one asked for. */
 const DEBT_MS = 500;
 
+/** Descriptors are not endless: 1,024 or 4,096 are common limits for what is between. */
+const IDLE_MOST = 2_000;
+
 /** All that one exchange needs; `ACTIONS` can be played on it one by one. */
 export function newRun(options: Omit<TrafficOptions, "rate">, idleConnections: number, stopping: AbortSignal): Run {
   const { target, clock, random, timeoutMs = 20_000, idlePauseMs = 7_000, idleShare = 0.25 } = options;
@@ -96,7 +99,10 @@ export function startTraffic(options: TrafficOptions): Traffic {
   const { clock, random, rate, maxInFlight = Math.max(500, 4 * options.rate) } = options;
   const pick = picker(options.mix ?? DEFAULT_MIX, random);
   const stopping = new AbortController();
-  const run = newRun(options, Math.max(64, Math.ceil(rate)), stopping.signal);
+  // Room for every rest at its longest: a full pool would cut rests short, and no idle timeout would be met.
+  const { idlePauseMs = 7_000, idleShare = 0.25 } = options;
+  const idleConnections = Math.max(64, Math.ceil(rate * (0.2 + (idleShare * idlePauseMs) / 1_000)));
+  const run = newRun(options, Math.min(idleConnections, IDLE_MOST), stopping.signal);
   const { ledger, pool } = run;
 
   let running = 0;
