@@ -138,6 +138,8 @@ export class Evidence {
       view?.lease === "live" &&
       this.#context.view.change === this.#rollout.change &&
       view.rejected === "" &&
+      // Nothing asked yet is not agreement about nothing.
+      view.askedHash !== "" &&
       view.appliedHash === view.askedHash
     );
   }

@@ -1,0 +1,106 @@
+/**
+ * Rollout phase + registry + evidence → what every agent is to do, whole. Pure: one input, one answer, in one order, so
+ * that equal states hash equally.
+ *
+ * Each agent is one of two things to a service: a *host* of it (runs and serves revisions) or a *gateway* to it (sends to
+ * the hosts). Without a rollout every placed host serves the stable revision.
+ *
+ * Whose rules     the listeners, hostnames, rules and drain policy of a service are not per revision. A host takes those
+ *                 of the revision it serves; a gateway those of the stable one until the rollout is promoted, so that no
+ *                 route changes before there is a version behind it everywhere.
+ * Cost            services × agents; run once per change, not per request.
+ */
+import type { AssignedService } from "../../proto/contract/assignment.ts";
+import type { ListenerSpec, ServiceSpec } from "../../proto/contract/spec/types.ts";
+import type { HostDesire } from "../model/rollout.ts";
+import type { Host, Revision, Service } from "../model/service.ts";
+import type { FleetView } from "../model/view.ts";
+import { endpointsFor } from "./endpoints.ts";
+import { placed } from "./placement.ts";
+import { keepServing, revisionsFor } from "./revisions.ts";
+import type { CompileInput } from "./types.ts";
+
+export function compile(input: CompileInput): Map<string, AssignedService[]> {
+  const byAgent = new Map<string, AssignedService[]>(input.hosts.map((host) => [host.name, []]));
+  const services = input.services.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  for (const service of services) {
+    for (const [agent, assigned] of compileService(service, input)) byAgent.get(agent)?.push(assigned);
+  }
+  return byAgent;
+}
+
+function compileService(service: Service, input: CompileInput): readonly (readonly [string, AssignedService])[] {
+  const known = new Map(
+    input.revisions.filter((revision) => revision.service === service.name).map((r) => [r.revision, r]),
+  );
+  const rollout = input.rollouts.find((candidate) => candidate.service === service.name);
+  const public_ = known.get(service.stable) ?? (rollout === undefined ? undefined : known.get(rollout.to));
+  if (public_ === undefined) return [];
+  const view = input.views.get(service.name);
+  const agents = input.hosts.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const desired = desiresOf(service, known, agents, input.desires.get(service.name) ?? []);
+
+  return agents.flatMap((agent): (readonly [string, AssignedService])[] => {
+    const desire = desired.get(agent.name);
+    const common = { name: service.name, rollout: rollout?.id ?? "" };
+    if (desire !== undefined) return [[agent.name, { ...common, ...atHost(agent, desire, public_, known, view) }]];
+    if (agent.role !== "gateway") return [];
+    const before = input.previous.get(agent.name)?.find((assigned) => assigned.name === service.name);
+    const endpoints = endpointsFor(agent, agents, desired, view, before?.endpoints ?? [], service.name);
+    return [
+      [
+        agent.name,
+        { ...common, ...face(public_.spec), accepting: agent.adminState === "ready", revisions: [], endpoints },
+      ],
+    ];
+  });
+}
+
+/** The rollout's word where it has one; for every other placed host, the stable revision. */
+function desiresOf(
+  service: Service,
+  known: ReadonlyMap<number, Revision>,
+  agents: readonly Host[],
+  rolling: readonly HostDesire[],
+): ReadonlyMap<string, HostDesire> {
+  const stable = known.get(service.stable);
+  const steady = stable === undefined ? [] : placed(stable.spec, agents);
+  const revisions = [{ revision: service.stable, mode: "serving" as const }];
+  return new Map<string, HostDesire>([
+    ...steady.map((host) => [host, { host, revisions, routed: true }] as const),
+    ...rolling.map((desire) => [desire.host, desire] as const),
+  ]);
+}
+
+function atHost(
+  agent: Host,
+  desire: HostDesire,
+  fallback: Revision,
+  known: ReadonlyMap<number, Revision>,
+  view: FleetView | undefined,
+): Omit<AssignedService, "name" | "rollout"> {
+  const asked = keepServing(desire.revisions, view?.hosts[agent.name], known);
+  const serving = asked.findLast((entry) => entry.mode === "serving") ?? asked.at(-1);
+  const spec = (serving === undefined ? fallback : (known.get(serving.revision) ?? fallback)).spec;
+  return {
+    ...face(spec),
+    listeners: spec.listen.map((listener) => inbound(listener, agent)),
+    accepting: agent.adminState === "ready" && desire.routed,
+    revisions: revisionsFor(asked, known, agent.name),
+    endpoints: [],
+  };
+}
+
+/** What the service looks like from outside. */
+function face(spec: ServiceSpec): Pick<AssignedService, "listeners" | "hostnames" | "rules" | "drain"> {
+  return { listeners: spec.listen, hostnames: spec.hostnames, rules: spec.rules, drain: spec.drain };
+}
+
+/**
+ * Port 0 stays 0 when the port is known: the agent keeps what it got, and the assignment need not change for it. A
+ * gateway that serves by itself is the way in and binds what is declared.
+ */
+function inbound(listener: ListenerSpec, agent: Host): ListenerSpec {
+  if (agent.role === "gateway" || agent.inboundPorts === "declared") return listener;
+  return { ...listener, address: agent.address, port: 0 };
+}

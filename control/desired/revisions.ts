@@ -1,0 +1,61 @@
+/** The revisions that one host runs, as its agent is told them. */
+import type { AssignedRevision } from "../../proto/contract/assignment.ts";
+import type { RunSpec } from "../../proto/contract/spec/types.ts";
+import { WHOLE } from "../../proto/contract/units.ts";
+import type { HostDesire } from "../model/rollout.ts";
+import type { Revision } from "../model/service.ts";
+import type { HostView, InstanceView } from "../model/view.ts";
+
+type Asked = HostDesire["revisions"];
+
+const isReady = (instance: InstanceView): boolean =>
+  instance.healthySinceMs > 0 && (instance.state === "ready" || instance.state === "serving");
+
+/**
+ * A host may be found serving something else than it is asked for: it was lost while the fleet moved on, or its last
+ * rollout failed there. Then what serves goes on serving, and what it should serve is started beside it; once that is
+ * ready, the other is no longer named, and its agent drains and stops it. Stands on reports alone, so a silent host is
+ * asked for the plain state (I1, I5).
+ */
+export function keepServing(asked: Asked, view: HostView | undefined, known: ReadonlyMap<number, Revision>): Asked {
+  if (view?.lease !== "live") return asked;
+  const serving = asked.filter((entry) => entry.mode === "serving").map((entry) => entry.revision);
+  if (serving.length === 0) return asked;
+  const ready = view.instances.filter(isReady).map((instance) => instance.revision);
+  if (ready.some((revision) => serving.includes(revision))) return asked;
+  const named = new Set(asked.map((entry) => entry.revision));
+  const other = Math.max(0, ...ready.filter((revision) => !named.has(revision) && known.has(revision)));
+  if (other === 0) return asked;
+  return [
+    { revision: other, mode: "serving" },
+    ...asked.map((entry) => (entry.mode === "serving" ? { ...entry, mode: "standby" as const } : entry)),
+  ];
+}
+
+/** Oldest first, as the split wants it. New requests go to the serving ones in equal shares that sum to WHOLE. */
+export function revisionsFor(
+  asked: Asked,
+  known: ReadonlyMap<number, Revision>,
+  host: string,
+): readonly AssignedRevision[] {
+  const named = asked.toSorted((a, b) => a.revision - b.revision);
+  const serving = named.filter((entry) => entry.mode === "serving" && known.has(entry.revision));
+  const share = serving.length === 0 ? 0 : Math.floor(WHOLE / serving.length);
+  const first = WHOLE - share * (serving.length - 1);
+  return named.flatMap(({ revision: number, mode }) => {
+    const revision = known.get(number);
+    if (revision === undefined) return [];
+    const weight = mode !== "serving" ? 0 : number === serving[0]?.revision ? first : share;
+    const { version, spec } = revision;
+    return [{ revision: number, version, mode, weight, run: runAt(spec.run, version, host), health: spec.health }];
+  });
+}
+
+/** Of an external service, this version's instances that this host may send to. */
+function runAt(run: RunSpec, version: string, host: string): RunSpec {
+  if (run.kind === "process") return run;
+  const instances = run.instances.filter(
+    (instance) => instance.version === version && (instance.host === null || instance.host === host),
+  );
+  return { ...run, instances };
+}
