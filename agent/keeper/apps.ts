@@ -11,7 +11,7 @@ import { dirname } from "node:path";
 import type { Clock } from "../../proto/kernel/clock.ts";
 import type { Log } from "../../proto/kernel/log.ts";
 import { messageOf } from "./log.ts";
-import { procStat, signalGroup } from "./proc.ts";
+import { groupAlive, procStat, signalGroup } from "./proc.ts";
 import type { ProcessSpec, ProcessState } from "./protocol.ts";
 import { TIMES } from "./times.ts";
 
@@ -28,7 +28,7 @@ export interface AppEvents {
   readonly groups: () => void;
 }
 
-const POLL_MS = 100;
+const POLL_MS = 50;
 
 export class Apps {
   readonly #apps = new Map<string, App>();
@@ -132,7 +132,7 @@ export class Apps {
 
   #exited(app: App, code: number | null, signal: string | null): void {
     app.state = { ...app.state, exit: { code, signal, atMs: this.#clock.now() } };
-    if (signalGroup(app.state.pid, 0)) {
+    if (groupAlive(app.state.pid)) {
       this.#log.warn({ process: app.state.spec.id, pid: app.state.pid }, "it left processes behind; they are ended");
       void this.#endGroup(app, TIMES.appGraceMs);
     } else {
@@ -158,7 +158,7 @@ export class Apps {
   }
 
   #stillThere(app: App): boolean {
-    if (app.state.exit !== null && !signalGroup(app.state.pid, 0)) this.#gone(app);
+    if (app.state.exit !== null && !groupAlive(app.state.pid)) this.#gone(app);
     return app.group === "alive";
   }
 

@@ -104,7 +104,7 @@ export class Keeper {
   /** Resolves with the exit code when the agent has stopped. */
   async run(): Promise<number> {
     this.#core.start();
-    await this.#leftovers.end(TIMES.leftoverGraceMs);
+    await this.#leftovers.end();
     this.#record();
     return this.#stop.done;
   }
@@ -158,7 +158,7 @@ export class Keeper {
       case "stopping":
         break; // that it spoke is what counts
       case "shutdown":
-        this.#stop.coreFinished();
+        this.#stop.coreFinished(message.code);
         break;
     }
   }

@@ -80,10 +80,14 @@ export class Leftovers {
    * Workers have closed their listeners when they lost their keeper, and may finish what they carry while the new
    * generation already serves; the apps that they need for it are ended after them.
    */
-  async end(graceMs: Millis): Promise<void> {
-    await this.#gone((one) => one.kind !== "app", graceMs, "left by the agent before; waiting for it to finish");
+  async end(): Promise<void> {
+    await this.#gone(
+      (one) => one.kind !== "app",
+      TIMES.leftoverGraceMs,
+      "left by the agent before; waiting for it to finish",
+    );
     for (const one of this.#all) endApp(one, "SIGTERM");
-    await this.#gone(() => true, graceMs, "left by the agent before; told to end");
+    await this.#gone(() => true, TIMES.appGraceMs, "left by the agent before; told to end");
   }
 
   kill(): void {

@@ -30,8 +30,9 @@ export function readFromCore(raw: unknown): CoreToKeeper | null {
     case "relay":
       return isCount(raw["worker"]) && "body" in raw ? (raw as CoreToKeeper) : null;
     case "stopping":
-    case "shutdown":
       return raw as CoreToKeeper;
+    case "shutdown":
+      return isCount(raw["code"]) && raw["code"] < 256 ? (raw as CoreToKeeper) : null;
     default:
       return null;
   }

@@ -74,6 +74,13 @@ export function signalGroup(group: number, signal: NodeJS.Signals | 0): boolean 
   }
 }
 
+/** Zombies are no members: who adopted them may never take them away. */
+export function groupAlive(group: number): boolean {
+  if (!signalGroup(group, 0)) return false;
+  const all = allProcesses();
+  return all.length === 0 || all.some((one) => one.group === group && one.state !== "Z");
+}
+
 export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {
     if (pid > 1) process.kill(pid, signal);

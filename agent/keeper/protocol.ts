@@ -113,8 +113,11 @@ export type CoreToKeeper =
   | { readonly type: "relay"; readonly worker: number; readonly body: unknown }
   /** Answer to the keeper's `stopping`: it is on it, and `shutdown` will follow. */
   | { readonly type: "stopping" }
-  /** The core has stopped all that it wants stopped; the keeper drains the workers, ends what is left, and exits. */
-  | { readonly type: "shutdown" };
+  /**
+   * The core has stopped all that it wants stopped; the keeper drains the workers, ends what is left, and exits with
+   * `code`. Also unasked: a core that can never begin (bad static file at the first start) ends the agent so.
+   */
+  | { readonly type: "shutdown"; readonly code: number };
 
 export type KeeperToCore =
   | {

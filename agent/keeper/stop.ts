@@ -33,6 +33,7 @@ export class Stop {
   readonly #log: Log;
   readonly #timers: Timer[] = [];
   #asked: { readonly signal: string; readonly at: Millis } | null = null;
+  #code = 0;
   #coreSpoke = false;
   #proceeding = false;
   #prompt = false;
@@ -66,7 +67,8 @@ export class Stop {
     this.#coreSpoke = true;
   }
 
-  coreFinished(): void {
+  coreFinished(code: number): void {
+    this.#code = code;
     if (this.#asked === null) this.#begin("shutdown");
     this.#proceed("the core has finished");
   }
@@ -119,7 +121,7 @@ export class Stop {
     }
     await this.#port.apps.endAll(TIMES.appGraceMs);
     await this.#port.core.end(TIMES.promptGraceMs);
-    this.#close(0);
+    this.#close(this.#code);
   }
 
   /** false: some are still there after `ms`. */

@@ -8,11 +8,11 @@ export const TIMES = {
   serveMs: 30_000,
   /** SIGTERM to the core's first word after it. */
   coreAnswerMs: 5_000,
-  /** SIGTERM to SIGKILL for apps that the core did not end, and for what an ended app left in its group. */
+  /** SIGTERM to SIGKILL for apps that the core did not end, and for what an ended app or a killed agent left. */
   appGraceMs: 5_000,
   /** For a prompt stop. */
   promptGraceMs: 500,
-  /** What a keeper that was killed left behind: workers may finish for this long, then apps get as long after SIGTERM. */
+  /** How long the workers of a keeper that was killed may finish what they carry. */
   leftoverGraceMs: 10_000,
   /** How long an address in use is tried again while workers left behind still live. */
   leftoverBindMs: 3_000,
