@@ -1,0 +1,135 @@
+/**
+ * Parts of the system killed with SIGKILL under load, at random moments of a rollout. KILLS says how often each (the
+ * figures in the notes are of ten and more); chance is seeded by SEED, so that a run can be repeated.
+ */
+import { afterEach, expect, test } from "vitest";
+import { integer, seededRandom } from "../../proto/kernel/random.ts";
+import type { ClientLedger, LossRecord } from "../loss/ledger.ts";
+import type { DemoCluster } from "../support/cluster.ts";
+import { demoCluster, describe as told, expectOnly } from "../support/cluster.ts";
+import { partsOf } from "../support/proc.ts";
+
+const KILLS = Number(process.env["KILLS"] ?? 2);
+const SEED = Number(process.env["SEED"] ?? 20_260_101);
+const RATE = 100;
+/** A rollout of three hosts takes about this long: moments are drawn from all of it. */
+const ROLLOUT_MS = 9_000;
+const PER_KILL_MS = 60_000;
+
+const random = seededRandom(SEED);
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const kept: string[] = [];
+afterEach(() => {
+  if (kept.length > 0) console.log(kept.splice(0).join("\n"));
+});
+
+/** KILLS rollouts to and fro under traffic, with one `strike` at a random moment of each. */
+async function underFire(
+  demo: DemoCluster,
+  strike: (turn: number, next: string) => void | Promise<void>,
+): Promise<{ ledger: ClientLedger; batonLost: Record<string, number>; unexplained: number; strikes: number[] }> {
+  const traffic = demo.traffic(RATE, SEED);
+  await wait(1_000);
+  const strikes: number[] = [];
+  const rollouts: string[] = [];
+  for (let turn = 0; turn < KILLS; turn++) {
+    const next = turn % 2 === 0 ? "v2" : "v1";
+    const rollout = await demo.deploy(next);
+    rollouts.push(rollout);
+    const moment = integer(random, ROLLOUT_MS);
+    await wait(moment);
+    strikes.push(Date.now());
+    await strike(turn, next);
+    const end = await demo.until(rollout, (view) => view.ended);
+    kept.push(`  turn ${turn}: struck ${moment} ms into ${told(end)}`);
+    expect(told(end)).toContain("Succeeded");
+    await expectOnly(demo, next);
+  }
+  const ledger = await traffic.stop();
+  await wait(4_000); // the agents' last counts, and the grace in which a loss finds its explanation
+  const batonLost: Record<string, number> = {};
+  let unexplained = 0;
+  for (const rollout of rollouts) {
+    const { ledger: counted } = await demo.until(rollout, () => true);
+    unexplained += Number(counted?.unexplained ?? 0n);
+    for (const [cause, n] of Object.entries(counted?.lost ?? {}))
+      batonLost[cause] = (batonLost[cause] ?? 0) + Number(n);
+  }
+  kept.push(
+    `  client: ${ledger.total.started} started, ${ledger.total.ok} ok, ${ledger.total.drained} drained, ${ledger.total.retried} retried, ${ledger.total.lost} lost ${JSON.stringify(ledger.causes)}`,
+  );
+  kept.push(`  Baton: lost ${JSON.stringify(batonLost)}, unexplained ${unexplained}`);
+  expect(ledger.balanced).toBe(true);
+  expect(ledger.counters.skipped).toBe(0);
+  return { ledger, batonLost, unexplained, strikes };
+}
+
+const sum = (counts: Record<string, number>): number => Object.values(counts).reduce((a, b) => a + b, 0);
+const shown = (losses: readonly LossRecord[]): string => JSON.stringify(losses.slice(0, 5), null, 1);
+const pick = <T>(list: readonly T[]): T => list[integer(random, list.length)] as T;
+
+test("the controller: rollouts resume and complete, nothing is lost", { timeout: KILLS * PER_KILL_MS }, async () => {
+  await using demo = await demoCluster({ mayEnd: ["controller"] });
+  const { ledger, batonLost } = await underFire(demo, async () => {
+    process.kill(demo.cluster.pid("controller"), "SIGKILL");
+    await wait(integer(random, 2_000));
+    demo.cluster.restart("controller");
+  });
+  expect(ledger.total.lost, shown(ledger.losses)).toBe(0);
+  expect(sum(batonLost)).toBe(0);
+});
+
+test(
+  "a core: apps and workers go on untouched, the next core takes them over",
+  { timeout: KILLS * PER_KILL_MS },
+  async () => {
+    await using demo = await demoCluster();
+    const agents = [demo.cluster.gateway, ...demo.cluster.hosts];
+    const { ledger, batonLost } = await underFire(demo, async () => {
+      const keeper = demo.cluster.pid(pick(agents));
+      const before = partsOf(keeper);
+      expect(before.core).toHaveLength(1);
+      process.kill(before.core[0]!, "SIGKILL");
+      await expect.poll(() => partsOf(keeper).core, { timeout: 5_000 }).not.toEqual(before.core);
+      expect(partsOf(keeper).workers).toEqual(before.workers);
+    });
+    expect(ledger.total.lost, shown(ledger.losses)).toBe(0);
+    expect(sum(batonLost)).toBe(0);
+  },
+);
+
+test(
+  "a worker: none refused, only what was in flight on it is cut, and the ledger names it",
+  { timeout: KILLS * PER_KILL_MS },
+  async () => {
+    await using demo = await demoCluster();
+    const agents = [demo.cluster.gateway, ...demo.cluster.hosts];
+    const { ledger, batonLost, unexplained, strikes } = await underFire(demo, () => {
+      const [worker] = partsOf(demo.cluster.pid(pick(agents))).workers;
+      expect(worker).toBeDefined();
+      process.kill(worker!, "SIGKILL");
+    });
+    expect(ledger.causes.connect_refused ?? 0).toBe(0);
+    // What the client lost was in flight at a strike, and Baton names at least as much.
+    const late = ledger.losses.filter((loss) => !strikes.some((at) => loss.atMs >= at - 50 && loss.atMs < at + 3_000));
+    expect(late, shown(late)).toEqual([]);
+    expect(sum(batonLost)).toBeGreaterThanOrEqual(ledger.total.lost);
+    expect(unexplained).toBe(0);
+  },
+);
+
+test(
+  "an app instance with another serving: only what was half answered is cut",
+  { timeout: KILLS * PER_KILL_MS },
+  async () => {
+    await using demo = await demoCluster();
+    const { ledger, unexplained } = await underFire(demo, () => {
+      const apps = partsOf(demo.cluster.pid(pick(demo.cluster.hosts))).apps;
+      process.kill(pick(apps), "SIGKILL");
+    });
+    const idempotent = ledger.losses.filter((loss) => !["post", "upload"].includes(loss.kind));
+    const unanswered = idempotent.filter((loss) => loss.bytesReceived === 0);
+    expect(unanswered, shown(unanswered)).toEqual([]);
+    expect(unexplained).toBe(0);
+  },
+);
