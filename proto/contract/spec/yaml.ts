@@ -4,9 +4,10 @@
  *
  * Errors  all are answers; a file with any problem yields no document.
  * Cost    the text is bounded by LIMITS.specFileBytes; what aliases unfold to, by MAX_NODES. Duplicate keys are looked
- *         for here, in a set: the parser's own check compares every pair, and a file of 1 MiB holds it up for minutes.
+ *         for here, in a set, and aliases resolved from a table: the parser's own check compares every pair of keys, its
+ *         own resolution walks the document for every alias, and a file of 1 MiB holds either up for a minute.
  */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments } from "yaml";
+import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments } from "yaml";
 import type { Document, Node } from "yaml";
 import { LIMITS } from "../limits.ts";
 import { formatPath } from "./problem.ts";
@@ -84,6 +85,9 @@ class PlainReader {
   readonly #lines: LineCounter;
   readonly #file: string;
   readonly #problems: Problem[];
+  readonly #anchors = new Map<string, unknown>();
+  /** What each alias stands for: the anchor of its name that stood nearest before it. */
+  readonly #targets = new Map<unknown, unknown>();
   #nodes = 0;
   #gaveUp = false;
 
@@ -96,13 +100,15 @@ class PlainReader {
 
   read(node: unknown, path: Path): unknown {
     if (this.#gaveUp) return null;
-    if (++this.#nodes > MAX_NODES) return this.#giveUp(node, path, "too large once its aliases are unfolded");
+    if (++this.#nodes > MAX_NODES) return this.#giveUp(node, path, `more than ${MAX_NODES} values, aliases unfolded`);
     if (path.length > MAX_DEPTH) return this.#giveUp(node, path.slice(0, 4), TOO_DEEP);
     if (isAlias(node)) {
-      const target = node.resolve(this.#document);
+      const target = this.#targets.get(node) ?? this.#anchors.get(node.source);
       if (target === undefined) return this.#problem(node, path, `no anchor named &${node.source} stands before this`);
+      this.#targets.set(node, target);
       return this.read(target, path);
     }
+    if (isNode(node) && node.anchor !== undefined) this.#anchors.set(node.anchor, node);
     if (isScalar(node)) return node.value;
     if (isSeq(node)) return node.items.map((item, i) => this.read(item, [...path, i]));
     if (isMap(node)) return this.#readMap(node.items, path);
@@ -113,7 +119,7 @@ class PlainReader {
     const result: Record<string, unknown> = {};
     const lineOf = new Map<string, number>();
     for (const { key: keyNode, value } of items) {
-      const key = isScalar(keyNode) ? keyNode.value : undefined;
+      const key = isScalar(keyNode) ? this.read(keyNode, path) : undefined;
       if (typeof key !== "string") {
         this.#problem(keyNode, path, "a key must be text; put it in quotes");
         continue;
@@ -133,7 +139,7 @@ class PlainReader {
     let node: unknown = this.#document.contents;
     let found = this.#position(node);
     for (const [i, step] of path.entries()) {
-      if (isAlias(node)) node = node.resolve(this.#document);
+      if (isAlias(node)) node = this.#targets.get(node);
       if (isMap(node)) {
         const pair = node.items.find((item) => isScalar(item.key) && item.key.value === step);
         if (pair === undefined) break;
