@@ -108,7 +108,7 @@ class PlainReader {
       this.#targets.set(node, target);
       return this.read(target, path);
     }
-    if (isNode(node) && node.anchor !== undefined) this.#anchors.set(node.anchor, node);
+    this.#anchor(node);
     if (isScalar(node)) return node.value;
     if (isSeq(node)) return node.items.map((item, i) => this.read(item, [...path, i]));
     if (isMap(node)) return this.#readMap(node.items, path);
@@ -119,7 +119,9 @@ class PlainReader {
     const result: Record<string, unknown> = {};
     const lineOf = new Map<string, number>();
     for (const { key: keyNode, value } of items) {
-      const key = isScalar(keyNode) ? this.read(keyNode, path) : undefined;
+      if (this.#gaveUp) break;
+      this.#anchor(keyNode);
+      const key = isScalar(keyNode) ? keyNode.value : undefined;
       if (typeof key !== "string") {
         this.#problem(keyNode, path, "a key must be text; put it in quotes");
         continue;
@@ -153,6 +155,10 @@ class PlainReader {
       } else break;
     }
     return found;
+  }
+
+  #anchor(node: unknown): void {
+    if (isNode(node) && !isAlias(node) && node.anchor !== undefined) this.#anchors.set(node.anchor, node);
   }
 
   #giveUp(node: unknown, path: Path, message: string): null {
