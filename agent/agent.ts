@@ -1,0 +1,68 @@
+/**
+ * The core's composition root: the real clock, files, network and log are given to it here, and nowhere else.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { Log } from "../proto/kernel/log.ts";
+import { readChecked, setAside, writeAtomic } from "../proto/runtime/atomic-file.ts";
+import { pinoLog } from "../proto/runtime/pino-log.ts";
+import { systemClock, systemRandom } from "../proto/runtime/system-clock.ts";
+import { Admin } from "./core/admin/server.ts";
+import { Core } from "./core/core.ts";
+import { OutputFiles } from "./core/drivers/output.ts";
+import { baseEnvironment, pickPort } from "./core/drivers/process.ts";
+import type { KeeperStart } from "./core/keeper-link.ts";
+import type { Channel, StateFiles } from "./core/ports.ts";
+import { networkCheck } from "./core/probes/check.ts";
+import { Session } from "./core/session/session.ts";
+import type { AssignmentSource, SourcePort } from "./core/source.ts";
+import { StaticSource } from "./core/static/static-source.ts";
+
+const files: StateFiles = {
+  read: readChecked,
+  write: writeAtomic,
+  setAside: (path, why) => setAside(path, why).setAside,
+};
+
+export function startCore(channel: Channel, start: KeeperStart): { readonly core: Core; readonly log: Log } {
+  const { options } = start;
+  const ambient = { clock: systemClock, random: systemRandom };
+  const log = pinoLog({ name: "core", level: options.logLevel }).child({ agent: options.name });
+  const software = softwareVersion();
+  const core = new Core({
+    ...{ ...ambient, log, files, channel, start },
+    instances: {
+      check: networkCheck(systemClock),
+      pickPort,
+      output: new OutputFiles(join(options.stateDir, "output"), log),
+      environment: baseEnvironment(process.env),
+    },
+    source: (port) => source(port, start, log, software),
+    failed: (sentences) => {
+      for (const sentence of sentences) process.stderr.write(`baton agent: ${sentence}\n`);
+    },
+  });
+  const admin = new Admin({ ...ambient, core, software, log });
+  admin.listen();
+  return { core, log };
+}
+
+function source(port: SourcePort, { options }: KeeperStart, log: Log, software: string): AssignmentSource {
+  switch (options.source.kind) {
+    case "static":
+      return new StaticSource({ files: options.source.files, host: options.name, clock: systemClock, log }, port);
+    case "controller": {
+      const ambient = { clock: systemClock, random: systemRandom, log };
+      return new Session({ ...ambient, agent: options, controller: options.source, software }, port);
+    }
+  }
+}
+
+/** As package.json says it; from the sources and from build/ the way up leads to the same one. */
+function softwareVersion(): string {
+  for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
+    const file = join(folder, "package.json");
+    if (existsSync(file)) return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+    if (dirname(folder) === folder) return "unknown";
+  }
+}
