@@ -4,6 +4,7 @@
  * Start-up is on the path of every connection that waits while a killed worker's successor comes, so imports are few;
  * the access log's are made only when there is one.
  */
+import { flushCompileCache } from "node:module";
 import { LIMITS } from "../../proto/contract/limits.ts";
 import type { Log } from "../../proto/kernel/log.ts";
 import { silentLog } from "../../proto/kernel/log.ts";
@@ -57,6 +58,8 @@ process.on("uncaughtException", (error) => {
   log.error({ err: error }, "a defect in the worker; it ends, and the keeper starts another");
   process.exit(70);
 });
+// Else it is written at exit, which a killed worker does not have; and its successor is the one in a hurry.
+systemClock.after(1_000, () => flushCompileCache(), { background: true });
 if (!process.connected) {
   process.stderr.write("baton worker: this process is started by baton agent, not by hand\n");
   process.exit(2);

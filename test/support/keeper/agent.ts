@@ -111,7 +111,10 @@ export class TestAgent implements AsyncDisposable {
     server.on("connection", (connection) => this.#sessions.push(new CoreSession(connection)));
     const own = ["--static", "unused.yaml", "--name", "test", "--admin", "127.0.0.1:0", "--state", this.state];
     const core = options.realCore === true ? [] : ["--core", "test/support/keeper/scripted-core.ts"];
-    const worker = options.realWorker === true ? [] : ["--worker", "test/support/keeper/plain-worker.ts"];
+    const worker =
+      options.realWorker === true || options.args?.includes("--worker")
+        ? []
+        : ["--worker", "test/support/keeper/plain-worker.ts"];
     this.keeper = startNode("agent/main.ts", {
       args: [...own, ...core, ...worker, ...(options.args ?? [])],
       env: { BATON_TEST_CORE: socket, BATON_TEST_WORKER_FAULT: this.workerFault },

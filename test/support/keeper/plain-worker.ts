@@ -6,6 +6,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { flushCompileCache } from "node:module";
 import { Server } from "node:net";
 import type { Socket } from "node:net";
 import { silentLog } from "../../../proto/kernel/log.ts";
@@ -107,4 +108,5 @@ const worker = new Worker({
 });
 process.on("message", (message) => worker.receive(message as KeeperToWorker));
 process.on("disconnect", () => worker.orphaned());
+systemClock.after(500, () => flushCompileCache(), { background: true });
 for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => undefined);
