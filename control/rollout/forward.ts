@@ -54,7 +54,8 @@ function baked(draft: Draft): boolean {
   const well = (track: HostTrack): boolean =>
     evidence.leftBehind(track.host) || (evidence.live(track.host) && evidence.healthy(track.host, track.goal));
   if (!stay.every(well) || !evidence.gatewaysConfirmed()) return false;
-  return rollout.skipBakes || context.now - rollout.progressAtMs >= strategy.minHealthyMs;
+  const lastMoved = Math.max(...stay.map((track) => (track.stage === "done" ? track.sinceMs : 0)));
+  return rollout.skipBakes || context.now - lastMoved >= strategy.minHealthyMs;
 }
 
 function promote(draft: Draft): void {

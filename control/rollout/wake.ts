@@ -13,13 +13,13 @@ export function wakeAt(draft: Draft): Millis | null {
   };
   for (const track of rollout.hosts) {
     after(track.unhealthyAtMs, unreadyGraceMs(draft));
+    if (track.stage === "done") after(track.sinceMs, minHealthyMs);
     if (track.stage === "done" || track.stage === "waiting") continue;
     after(Math.max(track.healthyAtMs, track.servesSinceMs), minHealthyMs);
     after(track.drainSinceMs, drainTimeoutMs(context));
     if (track.stage === "starting") after(track.sinceMs, healthyDeadlineMs);
   }
   if (rollout.stage.kind === "step" && rollout.pause === null) {
-    after(rollout.progressAtMs, minHealthyMs);
     after(rollout.progressAtMs, progressDeadlineMs);
   }
   const next = due.filter((at) => at > context.now);
