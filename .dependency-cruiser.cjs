@@ -69,7 +69,7 @@ module.exports = {
     rule(
       "wire-stops-at-the-edge",
       "Wire types end at the session and API edges.",
-      { pathNot: "^(proto/(gen|contract/wire)|agent/core/session|control/(fleet/session|api|cli)|test)/" },
+      { pathNot: "^(proto/gen/|proto/contract/wire[./]|agent/core/session|control/(fleet/session|api/|cli/)|test/)" },
       { path: "^proto/gen/" },
     ),
     rule(
@@ -88,6 +88,10 @@ module.exports = {
     tsConfig: { fileName: "tsconfig.base.json" },
     tsPreCompilationDeps: true,
     exclude: { path: "^build/" },
-    enhancedResolveOptions: { extensions: [".ts", ".js"] },
+    enhancedResolveOptions: {
+      extensions: [".ts", ".js"],
+      exportsFields: ["exports"],
+      conditionNames: ["import", "node", "default", "types"],
+    },
   },
 };
