@@ -51,7 +51,9 @@ export class CoreProcess {
         },
         exited: (exit, error) => {
           this.#child = null;
-          this.#log.error({ core: child.pid, code: exit.code, signal: exit.signal, error }, "core ended");
+          const fields = { core: child.pid, code: exit.code, signal: exit.signal, error };
+          if (this.#ending === null) this.#log.error(fields, "core ended");
+          else this.#log.info(fields, "core has left");
           this.#port.changed();
           if (this.#ending !== null) {
             this.#ending();
