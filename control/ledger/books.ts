@@ -6,7 +6,7 @@
  * in one batch, so that a controller killed at any moment finds books that agree with each other.
  */
 import { CUT_CAUSES, LOSS_CAUSES } from "../../proto/contract/report.ts";
-import type { Report } from "../../proto/contract/report.ts";
+import type { InstanceReport, Report } from "../../proto/contract/report.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { VersionTraffic } from "../model/view.ts";
 import { AgentCounts } from "./counts.ts";
@@ -14,9 +14,11 @@ import type { Entered } from "./counts.ts";
 import { Explainer } from "./explain.ts";
 import type { Judged } from "./explain.ts";
 import { add, between, sum, ZERO } from "./totals.ts";
-import type { HostCounts, HostTotals, LedgerSum, Note, RolloutLedger, Snapshot, Totals } from "./types.ts";
+import type { Evidence, HostCounts, HostTotals, LedgerSum, Note, RolloutLedger, Snapshot, Totals } from "./types.ts";
 import { UnaskedEnds } from "./unasked-ends.ts";
 
+/** Hosts whose failed instance is kept a rollout. */
+const WITNESSES = 20;
 /** Notes kept a rollout; the counts of later ones are still in the sums. */
 const NOTES = 200;
 
@@ -99,6 +101,7 @@ export class Books {
       end: null,
       unexplained: 0,
       pending: [],
+      evidence: [],
       notes: [],
     };
     this.#ledgers.set(rollout.id, ledger);
@@ -113,6 +116,22 @@ export class Books {
     const closed = { ...ledger, end: this.#snapshot(ledger.service), pending: this.#explainer.pending(ledger.service) };
     this.#ledgers.set(rollout, closed);
     return closed;
+  }
+
+  /** Keeps what a host's report shows of a target that fails to run. */
+  witness(rollout: string, host: string, instances: readonly InstanceReport[]): void {
+    const ledger = this.#ledgers.get(rollout);
+    if (ledger?.end !== null) return;
+    const known = ledger.evidence.find((evidence) => evidence.host === host);
+    const instance = instances.findLast((i) => tells(i, known?.instance));
+    if (instance === undefined || same(instance, known?.instance)) return;
+    if (known === undefined && ledger.evidence.length >= WITNESSES) return;
+    const others = ledger.evidence.filter((evidence) => evidence.host !== host);
+    this.#put({ ...ledger, evidence: [...others, { host, instance }] });
+  }
+
+  evidence(rollout: string): readonly Evidence[] {
+    return this.#ledgers.get(rollout)?.evidence ?? [];
   }
 
   /** Not yet judged losses of a service: a rollout does not end on them. */
@@ -170,7 +189,7 @@ export class Books {
   checkpoint(): {
     readonly counts: readonly HostCounts[];
     readonly ledgers: readonly RolloutLedger[];
-    failed(): void;
+    readonly failed: () => void;
   } {
     const agents = [...this.#agents.values()].filter((agent) => agent.dirty);
     const ids = [...this.#dirty].filter((id) => this.#ledgers.has(id));
@@ -287,6 +306,16 @@ function sumOf(
     notes,
   };
 }
+
+/** An instance that is up tells nothing; one that ended tells more than one that is only slow to start. */
+function tells(instance: InstanceReport, known: InstanceReport | undefined): boolean {
+  if (instance.healthySinceMs > 0) return false;
+  if (instance.exit !== null) return true;
+  return known?.exit == null && (instance.output.length > 0 || instance.reason !== "");
+}
+
+const same = (a: InstanceReport, b: InstanceReport | undefined): boolean =>
+  b !== undefined && a.id === b.id && a.state === b.state && a.restarts === b.restarts && a.reason === b.reason;
 
 /** The same thing said again within a rollout is one note with a greater count. */
 function withNote(notes: readonly Note[], note: Note): readonly Note[] {

@@ -3,7 +3,7 @@
  * differences, so that neither a new boot nor a lost report nor a restart of the controller loses or doubles a count.
  * A rollout's ledger is the difference of the books between its start and its end.
  */
-import type { CutCause, LossCause } from "../../proto/contract/report.ts";
+import type { CutCause, InstanceReport, LossCause } from "../../proto/contract/report.ts";
 
 /** Counts of one version of a service at one agent. `lost`, `cut` are indexed as LOSS_CAUSES, CUT_CAUSES. */
 export interface Totals {
@@ -75,6 +75,11 @@ export interface Note {
   readonly explanation: string;
 }
 
+export interface Evidence {
+  readonly host: string;
+  readonly instance: InstanceReport;
+}
+
 /** What is kept of one rollout's ledger. */
 export interface RolloutLedger {
   readonly rollout: string;
@@ -86,6 +91,8 @@ export interface RolloutLedger {
   readonly unexplained: number;
   /** Counted, not yet judged: judged anew after a restart of the controller. */
   readonly pending: readonly Loss[];
+  /** The newest instance of the target that did not run as it should, a host: what an operator wants to read later. */
+  readonly evidence: readonly Evidence[];
   readonly notes: readonly Note[];
 }
 

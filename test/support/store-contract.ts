@@ -26,7 +26,16 @@ export function storeContract(name: string, subject: Subject): void {
       { kind: "rollout", rollout: began, expect: -1, entries: [entry(began)] },
       {
         kind: "ledger",
-        ledger: { rollout: began.id, service: "shop", baseline: {}, end: null, unexplained: 0, pending: [], notes: [] },
+        ledger: {
+          rollout: began.id,
+          service: "shop",
+          baseline: {},
+          end: null,
+          unexplained: 0,
+          pending: [],
+          evidence: [],
+          notes: [],
+        },
       },
       { kind: "counts", counts: { host: "host-1", role: "host", boot: "b", incidentSeq: 3, services: {} } },
       { kind: "retirement", retirement: { service: "old", stage: "hosts", sinceMs: 7 } },
@@ -44,7 +53,16 @@ export function storeContract(name: string, subject: Subject): void {
       hosts: [host("host-1", { ports: { "shop/0": 8080 } })],
       rollouts: [began],
       ledgers: [
-        { rollout: began.id, service: "shop", baseline: {}, end: null, unexplained: 0, pending: [], notes: [] },
+        {
+          rollout: began.id,
+          service: "shop",
+          baseline: {},
+          end: null,
+          unexplained: 0,
+          pending: [],
+          evidence: [],
+          notes: [],
+        },
       ],
       counts: [{ host: "host-1", role: "host", boot: "b", incidentSeq: 3, services: {} }],
     });

@@ -1,0 +1,143 @@
+/**
+ * The operators' gRPC service: each call checked for its token, handed to the operation it names, and answered with a
+ * view or with one status of errors.ts.
+ */
+import { status } from "@grpc/grpc-js";
+import type { handleServerStreamingCall, handleUnaryCall, Metadata } from "@grpc/grpc-js";
+import { PROTOCOL_VERSION } from "../../proto/contract/limits.ts";
+import type { OperatorServer, RolloutCommand, RolloutView } from "../../proto/gen/baton/v1/operator.ts";
+import type { Log } from "../../proto/kernel/log.ts";
+import type { Loop } from "../loop.ts";
+import type { Command, Rollout } from "../model/rollout.ts";
+import type { Operations } from "../operations.ts";
+import { Refusal } from "../refusal.ts";
+import { allows, authorizationOf } from "./auth.ts";
+import type { Token } from "./auth.ts";
+import { statusOf } from "./errors.ts";
+import type { Status } from "./errors.ts";
+import { streamEvents } from "./events.ts";
+import { watchRollout } from "./watch.ts";
+import { hostView, rolloutView, serviceView } from "./wire-views.ts";
+import type { Shown } from "./wire-views.ts";
+
+export interface OperatorOptions extends Shown {
+  readonly operations: Operations;
+  readonly loop: Loop;
+  readonly log: Log;
+  readonly token: Token;
+  readonly software: string;
+  readonly startedAtMs: number;
+  /** Aborts when the controller stops: streams are ended then. */
+  readonly stopping: AbortSignal;
+}
+
+const UNAUTHENTICATED: Status = {
+  code: status.UNAUTHENTICATED,
+  details: "this controller asks for a token: give it with --token-file",
+};
+
+export function operatorService(options: OperatorOptions): OperatorServer {
+  const { operations, registry } = options;
+  const view = (rollout: Rollout): Promise<RolloutView> => rolloutView(options, rollout);
+
+  const unary = <Request, Response>(
+    answer: (request: Request, metadata: Metadata) => Response | Promise<Response>,
+  ): handleUnaryCall<Request, Response> => {
+    return (call, callback) => {
+      if (!allows(options.token, authorizationOf(call.metadata))) {
+        callback(UNAUTHENTICATED);
+        return;
+      }
+      Promise.resolve()
+        .then(() => answer(call.request, call.metadata))
+        .then(
+          (response) => callback(null, response),
+          (error: unknown) => callback(statusOf(error, options.log)),
+        );
+    };
+  };
+
+  const stream = <Request, Response>(
+    serve: (call: Parameters<handleServerStreamingCall<Request, Response>>[0]) => Promise<void>,
+  ): handleServerStreamingCall<Request, Response> => {
+    return (call) => {
+      if (!allows(options.token, authorizationOf(call.metadata))) {
+        call.emit("error", UNAUTHENTICATED);
+        return;
+      }
+      serve(call).then(
+        () => call.end(),
+        (error: unknown) => call.emit("error", statusOf(error, options.log)),
+      );
+    };
+  };
+
+  const command = (kind: "pause" | "resume" | "abort") =>
+    unary(async ({ service, reason, actor }: RolloutCommand) => {
+      const by = actor || "operator";
+      const said: Command = kind === "resume" ? { kind, actor: by } : { kind, actor: by, reason };
+      return view(await operations.command(service, said));
+    });
+
+  return {
+    apply: unary(async ({ documents, deploy, dryRun }, metadata) => {
+      const sources = documents.map(({ file, text, baseDir }) => {
+        return { file, text, ...(baseDir === "" ? {} : { baseDir }) };
+      });
+      const results = await operations.apply(sources, { deploy, dryRun, actor: actorOf(metadata) });
+      return {
+        results: results.map(({ service, outcome, revision, rollout }) => {
+          return { service, outcome, revision: revision.revision, version: revision.version, rollout };
+        }),
+      };
+    }),
+    getService: unary(({ name }) => serviceView(options, operations.service(name))),
+    listServices: unary(() => ({ services: registry.services().map((service) => serviceView(options, service)) })),
+    deleteService: unary(async ({ name }, metadata) => {
+      await operations.delete(name, actorOf(metadata));
+      return {};
+    }),
+    listHosts: unary(() => ({ hosts: registry.hosts().map((host) => hostView(options, host)) })),
+    getRollout: unary(({ service, rollout }) => view(operations.rollout(service, rollout))),
+    listRollouts: unary(async ({ service }) => {
+      if (service !== "") operations.service(service);
+      return { rollouts: await Promise.all(registry.rollouts(service).map(view)) };
+    }),
+    watchRollout: stream((call) => watchRollout(call, options)),
+    deploy: unary(async ({ service, version, revision, actor }) => {
+      return view(await operations.deploy(service, { version, revision }, actor || "operator"));
+    }),
+    pause: command("pause"),
+    resume: command("resume"),
+    abort: command("abort"),
+    promote: unary(async ({ service, full, actor }) => {
+      return view(await operations.command(service, { kind: "promote", actor: actor || "operator", full }));
+    }),
+    retry: unary(async ({ service, actor }) => view(await operations.retry(service, actor || "operator"))),
+    undo: unary(async ({ service, toRevision, actor }) => {
+      return view(await operations.undo(service, toRevision, actor || "operator"));
+    }),
+    drain: unary(async ({ host, actor }) => {
+      return hostView(options, await operations.setAdminState(host, "drain", actor || "operator"));
+    }),
+    undrain: unary(async ({ host, actor }) => {
+      return hostView(options, await operations.setAdminState(host, "ready", actor || "operator"));
+    }),
+    events: stream((call) => streamEvents(call, options)),
+    getInfo: unary(() => ({
+      software: options.software,
+      epoch: BigInt(registry.epoch),
+      protocolVersion: PROTOCOL_VERSION,
+      startedAtMs: BigInt(options.startedAtMs),
+      store: registry.description,
+    })),
+  };
+}
+
+/** Calls whose request names no actor may name one beside it. */
+function actorOf(metadata: Metadata): string {
+  const value = metadata.get("baton-actor")[0];
+  if (typeof value !== "string" || value === "") return "operator";
+  if (value.length > 128) throw new Refusal("invalid", "baton-actor is longer than 128 characters");
+  return value;
+}

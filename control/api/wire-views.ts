@@ -1,0 +1,253 @@
+/** What operators are shown, in the words of operator.proto. Reads everything, changes nothing. */
+import { stringify } from "yaml";
+import { formatHostPort } from "../../proto/contract/address.ts";
+import { quantile } from "../../proto/contract/histogram.ts";
+import { LATENCY_BUCKETS } from "../../proto/contract/histogram.ts";
+import type { InstanceReport } from "../../proto/contract/report.ts";
+import { specToDocument } from "../../proto/contract/spec/document.ts";
+import type * as wire from "../../proto/gen/baton/v1/operator.ts";
+import type { Clock } from "../../proto/kernel/clock.ts";
+import { placed } from "../desired/placement.ts";
+import type { Fleet } from "../fleet/fleet.ts";
+import { exitText } from "../fleet/view.ts";
+import type { Books } from "../ledger/books.ts";
+import { sum } from "../ledger/totals.ts";
+import type { LedgerSum, Totals } from "../ledger/types.ts";
+import type { JournalEntry, Rollout } from "../model/rollout.ts";
+import type { Host, Revision, Service } from "../model/service.ts";
+import type { Registry } from "../registry.ts";
+import { describe, ended, exitCodeOf, phaseOf, stageName } from "../rollout/describe.ts";
+import type { StoredEvent } from "../store/store.ts";
+import { instancesWanted, sharesOf } from "./shares.ts";
+
+export interface Shown {
+  readonly registry: Registry;
+  readonly fleet: Fleet;
+  readonly books: Books;
+  readonly clock: Clock;
+}
+
+export function serviceView(shown: Shown, service: Service): wire.ServiceView {
+  const { registry, fleet, books } = shown;
+  const { name, stable } = service;
+  const rollout = registry.newest(name);
+  const resting = registry.revision(name, stable);
+  const towards = rollout?.endedAtMs === 0 ? registry.revision(name, rollout.to) : undefined;
+  const spec = (towards ?? resting ?? registry.revision(name, service.newest))?.spec;
+  const wanted = spec === undefined ? [] : placed(spec, registry.hosts());
+  const serving = wanted.filter((host) => {
+    const agent = fleet.agent(host);
+    if (agent === undefined || fleet.leaseOf(agent) !== "live") return false;
+    return agent.report?.instances.some((i) => i.service === name && i.state === "serving") === true;
+  });
+  return {
+    name,
+    stableRevision: stable,
+    stableVersion: resting?.version ?? "",
+    revisions: registry.revisions(name).map(revisionView),
+    rollout: rollout?.id ?? "",
+    phase: phaseOfService(shown, service, rollout),
+    hostsServing: serving.length,
+    hostsWanted: wanted.length,
+    listeners: listenersOf(shown, service),
+    ledger: ledgerView(books.sumOfService(name)),
+  };
+}
+
+function phaseOfService({ registry }: Shown, service: Service, rollout: Rollout | undefined): string {
+  if (registry.retirement(service.name) !== undefined) return "Deleting";
+  if (rollout !== undefined) return phaseOf(rollout);
+  return service.stable > 0 ? "Healthy" : "Pending";
+}
+
+const revisionView = ({ revision, version, createdAtMs, spec }: Revision): wire.RevisionView => ({
+  revision,
+  version,
+  createdAtMs: BigInt(createdAtMs),
+  document: stringify(specToDocument(spec)),
+});
+
+/** Where clients reach it: at the gateways if any serve it, else at the hosts; as bound, as far as that is reported. */
+function listenersOf({ registry, fleet }: Shown, service: Service): string[] {
+  const at = (role: Host["role"]): string[] =>
+    registry.hosts().flatMap((host) => {
+      if (host.role !== role) return [];
+      const bound = fleet.agent(host.name)?.report?.endpoints ?? [];
+      return bound.filter((e) => e.service === service.name).map((e) => formatHostPort(e.address, e.port));
+    });
+  const gateways = at("gateway");
+  return [...new Set(gateways.length > 0 ? gateways : at("host"))];
+}
+
+export function hostView(shown: Shown, host: Host): wire.HostView {
+  const { fleet, clock } = shown;
+  const agent = fleet.agent(host.name);
+  const { sync, reason } = agent?.sync(clock.monotonic()) ?? { sync: "NOT_SENT", reason: "never heard of" };
+  const report = agent?.report ?? null;
+  return {
+    name: host.name,
+    role: host.role,
+    labels: { ...host.labels },
+    address: host.address,
+    adminState: host.adminState,
+    live: agent !== undefined && fleet.leaseOf(agent) === "live",
+    sync,
+    syncReason: reason,
+    lastReportMs: BigInt(agent?.reportedAtMs ?? 0),
+    epoch: BigInt(agent?.applied?.epoch ?? 0),
+    generation: BigInt(agent?.applied?.generation ?? 0),
+    software: host.software,
+    instances: (report?.instances ?? []).map(instanceView),
+    inFlight: BigInt(sum((report?.traffic ?? []).map((row) => row.inFlight))),
+  };
+}
+
+const instanceView = (i: InstanceReport): wire.InstanceView => ({
+  service: i.service,
+  revision: i.revision,
+  version: i.version,
+  id: i.id,
+  state: i.state,
+  sinceMs: BigInt(Math.round(i.sinceMs)),
+  address: formatHostPort(i.address, i.port),
+  restarts: i.restarts,
+  exit: exitText(i.exit),
+  reason: i.reason,
+  output: [...i.output],
+  inFlight: BigInt(i.inFlight),
+});
+
+export async function rolloutView(shown: Shown, rollout: Rollout): Promise<wire.RolloutView> {
+  const { registry, books, clock } = shown;
+  const journal = await registry.journal(rollout.id);
+  const from = registry.revision(rollout.service, rollout.from) ?? null;
+  const to = registry.revision(rollout.service, rollout.to);
+  const done = rollout.hosts.filter((track) => track.stage === "done").length;
+  return {
+    id: rollout.id,
+    service: rollout.service,
+    fromRevision: rollout.from,
+    fromVersion: from?.version ?? "",
+    toRevision: rollout.to,
+    toVersion: to?.version ?? "",
+    strategy: rollout.strategy.kind,
+    phase: phaseOf(rollout),
+    stage: stageName(rollout.stage),
+    reason: reasonOf(rollout),
+    message: to === undefined ? "" : describe(rollout, { from, to, now: clock.now() }),
+    step: done,
+    steps: rollout.hosts.length,
+    startedAtMs: BigInt(Math.round(rollout.startedAtMs)),
+    endedAtMs: BigInt(Math.round(rollout.endedAtMs)),
+    hosts: rolloutHosts(shown, rollout),
+    versions: versionViews(shown, rollout),
+    ledger: ledgerView(books.sum(rollout.id)),
+    transitions: journal.map(transition),
+    ended: ended(rollout),
+    exitCode: exitCodeOf(rollout),
+  };
+}
+
+function reasonOf({ pause, stage }: Rollout): string {
+  if (pause !== null) return pause.reason;
+  if (stage.kind === "step" || stage.kind === "rolling-back")
+    return stage.of.charAt(0).toUpperCase() + stage.of.slice(1);
+  return "";
+}
+
+const transition = (entry: JournalEntry): wire.Transition => ({
+  atMs: BigInt(Math.round(entry.atMs)),
+  stage: entry.stage,
+  reason: entry.reason,
+  message: entry.message,
+  actor: entry.actor,
+  epoch: BigInt(entry.epoch),
+});
+
+function rolloutHosts({ fleet, books }: Shown, rollout: Rollout): wire.RolloutHost[] {
+  const evidence = books.evidence(rollout.id);
+  return rollout.hosts.map((track) => {
+    const agent = fleet.agent(track.host);
+    const instances = (agent?.report?.instances ?? []).filter((i) => i.service === rollout.service);
+    const kept = evidence
+      .filter(({ host, instance }) => host === track.host && !instances.some((i) => i.id === instance.id))
+      .map(({ instance }) => instance);
+    const asked = agent?.wanted?.hashes[rollout.service];
+    return {
+      host: track.host,
+      stage: track.stage,
+      message: track.waitingFor,
+      live: agent !== undefined && fleet.leaseOf(agent) === "live",
+      applied: asked !== undefined && agent?.applied?.services[rollout.service] === asked,
+      instances: [...instances, ...kept].map(instanceView),
+    };
+  });
+}
+
+function versionViews(shown: Shown, rollout: Rollout): wire.VersionView[] {
+  const { registry, fleet, books } = shown;
+  const counted = books.versions(rollout.id);
+  const shares = sharesOf(fleet, rollout);
+  const tracked = rollout.hosts.flatMap((track) => fleet.agent(track.host)?.report?.instances ?? []);
+  const instances = tracked.filter((i) => i.service === rollout.service);
+  return [rollout.from, rollout.to].flatMap((number) => {
+    const revision = registry.revision(rollout.service, number);
+    if (revision === undefined) return [];
+    const own = instances.filter((i) => i.revision === number);
+    const totals = counted[revision.version];
+    return {
+      revision: number,
+      version: revision.version,
+      weightAsked: shares.asked.get(number) ?? 0,
+      weightApplied: shares.applied.get(number) ?? 0,
+      ready: own.filter((i) => i.state === "ready" || i.state === "serving").length,
+      wanted: instancesWanted(rollout, revision),
+      inFlight: BigInt(sum(own.map((i) => i.inFlight))),
+      requests: BigInt(totals?.started ?? 0),
+      errors: BigInt(totals?.errors ?? 0),
+      lost: BigInt(sum(totals?.lost ?? [])),
+      ...quantiles(totals),
+    };
+  });
+}
+
+function quantiles(totals: Totals | undefined): { readonly p50Us: bigint; readonly p99Us: bigint } {
+  const counts = new Float64Array(LATENCY_BUCKETS);
+  for (const [bucket, count] of totals?.latency ?? []) counts[bucket] = count;
+  return { p50Us: BigInt(quantile(counts, 0.5)), p99Us: BigInt(quantile(counts, 0.99)) };
+}
+
+export function ledgerView(ledger: LedgerSum | null): wire.LedgerView | undefined {
+  if (ledger === null) return undefined;
+  const big = (counts: Readonly<Record<string, number>>): Record<string, bigint> =>
+    Object.fromEntries(Object.entries(counts).map(([cause, count]) => [cause, BigInt(count)]));
+  return {
+    requests: BigInt(ledger.requests),
+    carried: BigInt(ledger.carried),
+    retried: BigInt(ledger.retried),
+    drained: BigInt(ledger.drained),
+    tunnels: BigInt(ledger.tunnels),
+    eventStreams: BigInt(ledger.eventStreams),
+    clientGone: BigInt(ledger.clientGone),
+    inFlight: BigInt(ledger.inFlight),
+    cut: big(ledger.cut),
+    lost: big(ledger.lost),
+    lostTotal: BigInt(ledger.lostTotal),
+    unexplained: BigInt(ledger.unexplained),
+    edge: ledger.edge,
+    notes: ledger.notes.map(({ atMs, host, cause, count, explanation }) => {
+      return { atMs: BigInt(Math.round(atMs)), host, cause, count: BigInt(count), explanation };
+    }),
+  };
+}
+
+export const eventView = (event: StoredEvent): wire.Event => ({
+  seq: BigInt(event.seq),
+  atMs: BigInt(Math.round(event.atMs)),
+  kind: event.kind,
+  service: event.service,
+  rollout: event.rollout,
+  host: event.host,
+  actor: event.actor,
+  message: event.message,
+});

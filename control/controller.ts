@@ -1,0 +1,146 @@
+/**
+ * The controller, put together: store → registry, books, fleet → loop, operations → gRPC and HTTP. Read it top to
+ * bottom to see what a start and a stop are.
+ *
+ * Errors  `startController` rejects with StoreUnusable, TokenUnusable, ListenFailed: one sentence each, nothing left
+ *         open behind it.
+ */
+import type { HostPort } from "../proto/contract/address.ts";
+import { formatHostPort, isLoopback } from "../proto/contract/address.ts";
+import { SESSION } from "../proto/contract/limits.ts";
+import type { Clock } from "../proto/kernel/clock.ts";
+import type { Log } from "../proto/kernel/log.ts";
+import type { Random } from "../proto/kernel/random.ts";
+import { readToken, TokenUnusable } from "./api/auth.ts";
+import { serveGrpc } from "./api/grpc.ts";
+import { serveHttp } from "./api/http.ts";
+import { controlMetrics } from "./api/metrics.ts";
+import { operatorService } from "./api/operator.ts";
+import { Fleet } from "./fleet/fleet.ts";
+import { serveSession } from "./fleet/session.ts";
+import { Books } from "./ledger/books.ts";
+import { Loop } from "./loop.ts";
+import { Narrator } from "./narrator.ts";
+import { Operations } from "./operations.ts";
+import { Registry } from "./registry.ts";
+import { Serial } from "./serial.ts";
+import { openSqliteStore } from "./store/sqlite/open.ts";
+
+export interface ControllerOptions {
+  readonly grpc: HostPort;
+  readonly http: HostPort;
+  readonly stateDir: string;
+  readonly agentTokenFile?: string;
+  readonly operatorTokenFile?: string;
+  readonly software: string;
+  readonly pid: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** Another controller has taken over, or the store is beyond use: the process is to end. */
+  fatal(why: string): void;
+  /** Tests shorten them. */
+  readonly leaseMs?: number;
+  readonly reportEveryMs?: number;
+}
+
+export interface Controller {
+  /** As really bound. */
+  readonly grpc: string;
+  readonly http: string;
+  readonly epoch: number;
+  /** Gentle and idempotent: agents are told to come back, what is under way is finished, the store is closed. */
+  stop(reason: string): Promise<void>;
+}
+
+export async function startController(options: ControllerOptions): Promise<Controller> {
+  const { clock, random, log, software } = options;
+  const agentToken = readToken(options.agentTokenFile);
+  const operatorToken = readToken(options.operatorTokenFile);
+  if (!isLoopback(options.grpc.address) && (agentToken === null || operatorToken === null)) {
+    throw new TokenUnusable(
+      `${formatHostPort(options.grpc.address, options.grpc.port)} is beyond loopback, where anyone may connect: ` +
+        "give --token-file, or both --agent-token-file and --operator-token-file",
+    );
+  }
+  if (!isLoopback(options.http.address) && operatorToken === null) {
+    throw new TokenUnusable(
+      `${formatHostPort(options.http.address, options.http.port)} is beyond loopback: give --token-file or --operator-token-file`,
+    );
+  }
+  const leaseMs = options.leaseMs ?? SESSION.leaseMs;
+  const reportEveryMs = options.reportEveryMs ?? SESSION.reportEveryMs;
+
+  const { store, damaged } = openSqliteStore({ folder: options.stateDir, pid: options.pid, nowMs: clock.now() });
+  const undo: (() => Promise<void>)[] = [() => store.close()];
+  const unwind = async (): Promise<void> => {
+    for (const step of undo.reverse()) await step();
+  };
+  try {
+    const state = await store.load();
+    const registry = new Registry(store, state);
+    const epoch = await registry.raiseEpoch(0);
+    const serial = new Serial();
+    // Wall time that follows the monotonic clock: a stepped wall clock moves no deadline of a rollout.
+    const [wall, mono] = [clock.now(), clock.monotonic()];
+    const now = (): number => wall + (clock.monotonic() - mono);
+
+    const narrator = new Narrator({ registry, serial, clock, log });
+    const books = new Books(state, clock.monotonic());
+    const news = narrator.newsOf(books, () => loop.poke());
+    const fleet = new Fleet(
+      { clock, log, leaseMs, news },
+      state.hosts.map((host) => host.name),
+    );
+    const metrics = controlMetrics({ registry, fleet, books, clock });
+    const loop = new Loop({
+      ...{ registry, fleet, books, serial, clock, log, now },
+      measured: (ms) => metrics.round(ms),
+      fenced: (why) => options.fatal(why),
+    });
+    const operations = new Operations({ registry, fleet, books, loop, serial, clock, random, now });
+
+    const stopping = new AbortController();
+    const startedAtMs = clock.now();
+    const operators = operatorService({
+      ...{ operations, loop, registry, fleet, books, clock, log, software, startedAtMs },
+      token: operatorToken,
+      stopping: stopping.signal,
+    });
+    const epochAbove = (highest: number): Promise<number> =>
+      highest <= registry.epoch ? Promise.resolve(registry.epoch) : serial.run(() => narrator.raiseEpoch(highest));
+    const event = narrator.event.bind(narrator);
+    const session = { fleet, clock, random, log, reportEveryMs, leaseMs, epochAbove, event };
+
+    // HTTP first: /readyz is there to be asked before the first agent comes.
+    const http = await serveHttp({
+      listen: options.http,
+      token: operatorToken,
+      metrics,
+      notReady: () => (stopping.signal.aborted ? "stopping" : registry.trouble),
+    });
+    undo.push(() => http.close());
+    const grpc = await serveGrpc({
+      ...{ listen: options.grpc, operators, agentToken, clock },
+      session: (call) => serveSession(call, session),
+    });
+    undo.push(() => grpc.close());
+    narrator.started(epoch, damaged, state.rollouts.filter((rollout) => rollout.endedAtMs === 0).length);
+    loop.start();
+
+    let stopped: Promise<void> | undefined;
+    const stop = async (reason: string): Promise<void> => {
+      log.info({ reason }, "stopping");
+      narrator.event("controller_stopping", "", reason);
+      await serial.idle();
+      await loop.stop();
+      fleet.shutdown(reason);
+      stopping.abort();
+      await unwind();
+    };
+    return { grpc: grpc.address, http: http.address, epoch, stop: (reason) => (stopped ??= stop(reason)) };
+  } catch (error) {
+    await unwind();
+    throw error;
+  }
+}

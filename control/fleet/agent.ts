@@ -1,0 +1,163 @@
+/**
+ * One agent as the controller knows it: its lease, its newest report, what is asked of it, what it has confirmed. All
+ * of it is evidence or our own asking; nothing is inferred.
+ *
+ * At most one assignment is in flight, always the newest; a rejected one is parked until something else is asked for
+ * (RACES C2). Acks are matched by epoch and generation; a stale one changes nothing (C7, I4).
+ *
+ * Time  monotonic for leases; wall clock only for what people read.
+ */
+import type { Applied, AssignedService, Assignment, Fence, Rejected } from "../../proto/contract/assignment.ts";
+import { assignmentHash, serviceHash } from "../../proto/contract/canonical.ts";
+import type { Report } from "../../proto/contract/report.ts";
+import type { ControllerMessage, Hello } from "../../proto/contract/session.ts";
+import type { Millis } from "../../proto/kernel/clock.ts";
+
+/** The open stream to an agent. */
+export interface SessionPort {
+  readonly id: string;
+  send(message: ControllerMessage): void;
+  /** Ends the stream; the sentence reaches the agent's log. */
+  end(why: string): void;
+}
+
+export interface Wanted {
+  readonly services: readonly AssignedService[];
+  readonly hash: string;
+  /** By service. */
+  readonly hashes: Readonly<Record<string, string>>;
+}
+
+export type Sync = "SYNCED" | "STALE" | "NOT_SENT" | "REJECTED";
+export type Lease = "live" | "unknown" | "lost";
+
+export class Agent {
+  readonly name: string;
+  /** Of the newest session; null for a host known from the store alone. */
+  hello: Hello | null = null;
+  session: SessionPort | null = null;
+  /** Monotonic; null until something is heard in this life of the controller. */
+  heardAt: Millis | null = null;
+  /** Wall clock, 0 for never. */
+  reportedAtMs = 0;
+  /** The newest since the controller started. */
+  report: Report | null = null;
+  /** Whether this session has reported yet. */
+  reportedInSession = false;
+  /** The newest that the agent said is live. */
+  applied: Applied | null = null;
+  inFlight: { readonly assignment: Assignment; readonly sentAt: Millis } | null = null;
+  parked: { readonly hash: string; readonly why: string } | null = null;
+  wanted: Wanted | null = null;
+  /** What the confirmed assignment said, as far as this controller sent or compiled it. */
+  #confirmed: { readonly hash: string; readonly services: readonly AssignedService[] } | null = null;
+  /** Why nothing is sent to it though something is wanted; "" when nothing stands in the way. */
+  held = "";
+  /** As last looked at, so that its end is told once. */
+  lease: Lease = "unknown";
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** A new session; the one before is the caller's to end. */
+  open(hello: Hello, session: SessionPort, now: Millis): void {
+    this.hello = hello;
+    this.session = session;
+    this.heardAt = now;
+    this.reportedInSession = false;
+    this.inFlight = null;
+    // The word of a new session stands: an agent that lost its state says so by saying nothing.
+    this.applied = hello.applied;
+  }
+
+  /** Answers whether `session` was the present one. */
+  closed(session: SessionPort): boolean {
+    if (this.session !== session) return false;
+    this.session = null;
+    this.inFlight = null;
+    return true;
+  }
+
+  /** Answers "" or what was wrong with it. */
+  acked(applied: Applied): string {
+    const asked = this.inFlight?.assignment;
+    if (asked === undefined || !sameFence(asked, applied)) return "";
+    this.inFlight = null;
+    if (applied.hash !== asked.hash) {
+      const why = `it confirmed generation ${asked.generation} with another hash than was sent`;
+      this.parked = { hash: asked.hash, why };
+      return why;
+    }
+    this.parked = null;
+    this.#confirmed = asked;
+    this.#confirm(applied);
+    return "";
+  }
+
+  /** Answers whether it was an answer to what is in flight. */
+  refused(rejected: Rejected): boolean {
+    const asked = this.inFlight?.assignment;
+    if (asked === undefined || !sameFence(asked, rejected)) return false;
+    this.inFlight = null;
+    this.parked = { hash: asked.hash, why: rejected.why };
+    return true;
+  }
+
+  reported(report: Report, nowMs: Millis): void {
+    // Within a boot reports are numbered; one from before can only be a replay.
+    if (this.report?.boot === report.boot && this.reportedInSession && report.seq <= this.report.seq) return;
+    this.report = report;
+    this.reportedInSession = true;
+    this.reportedAtMs = nowMs;
+    if (report.applied !== null) this.#confirm(report.applied);
+  }
+
+  want(services: readonly AssignedService[]): void {
+    const hash = assignmentHash(services);
+    if (this.wanted?.hash === hash) return;
+    const hashes = Object.fromEntries(services.map((service) => [service.name, serviceHash(service)]));
+    this.wanted = { services, hash, hashes };
+  }
+
+  /** What is live on it, as far as it is known here; null when only its hash is. */
+  live(): readonly AssignedService[] | null {
+    const hash = this.applied?.hash;
+    if (this.wanted !== null && this.wanted.hash === hash) return this.wanted.services;
+    return this.#confirmed !== null && this.#confirmed.hash === hash ? this.#confirmed.services : null;
+  }
+
+  /** What is to be sent now, if anything. */
+  due(): Wanted | null {
+    const { wanted } = this;
+    if (this.session === null || wanted === null || this.held !== "" || this.inFlight !== null) return null;
+    // A host that has not said what runs on it may be serving what we don't know.
+    if (!this.reportedInSession) return null;
+    if (wanted.hash === this.applied?.hash || wanted.hash === this.parked?.hash) return null;
+    return wanted;
+  }
+
+  sync(now: Millis): { readonly sync: Sync; readonly reason: string } {
+    const { wanted, applied, parked, inFlight } = this;
+    if (wanted !== null && parked?.hash === wanted.hash) return { sync: "REJECTED", reason: parked.why };
+    if (this.held !== "") return { sync: "STALE", reason: this.held };
+    if (wanted === null) return { sync: "NOT_SENT", reason: "nothing was asked of it yet" };
+    if (applied?.hash === wanted.hash) return { sync: "SYNCED", reason: "" };
+    if (inFlight !== null) {
+      const seconds = ((now - inFlight.sentAt) / 1_000).toFixed(1);
+      const reason = `generation ${inFlight.assignment.generation} was sent ${seconds} s ago and is not confirmed yet`;
+      return { sync: "STALE", reason };
+    }
+    if (this.session === null) return { sync: "STALE", reason: "it has no session with this controller" };
+    return { sync: "NOT_SENT", reason: "its first report is awaited" };
+  }
+
+  #confirm(applied: Applied): void {
+    // A report made before the table changed may arrive after the ack.
+    if (this.applied === null || newer(applied, this.applied)) this.applied = applied;
+  }
+}
+
+const sameFence = (a: Fence, b: Fence): boolean => a.epoch === b.epoch && a.generation === b.generation;
+const newer = (a: Fence, b: Fence): boolean =>
+  a.epoch > b.epoch || (a.epoch === b.epoch && a.generation >= b.generation);

@@ -1,0 +1,191 @@
+/**
+ * The fleet: every agent's session and lease, what each is asked, and what each has said. It decides nothing about
+ * rollouts; it tells the controller that there is news, and sends what it is given.
+ *
+ * Generations count up within an epoch over the whole fleet. One live session a name: a newer one replaces the older,
+ * and two agents that call themselves the same are told of in an event.
+ *
+ * A pause of this very process (a stopped container, a suspended machine) is not silence of the agents: leases are
+ * given the time that was slept through (I5).
+ */
+import type { AssignedService, Assignment } from "../../proto/contract/assignment.ts";
+import { SESSION } from "../../proto/contract/limits.ts";
+import type { Report } from "../../proto/contract/report.ts";
+import type { AgentMessage, Hello } from "../../proto/contract/session.ts";
+import type { Clock, Millis } from "../../proto/kernel/clock.ts";
+import type { Log } from "../../proto/kernel/log.ts";
+import { Agent } from "./agent.ts";
+import type { Lease, SessionPort } from "./agent.ts";
+
+export interface FleetNews {
+  /** Something changed that a decision may depend on. */
+  changed(): void;
+  /** For people: kept as an event. */
+  event(kind: string, host: string, message: string): void;
+  report(agent: Agent, report: Report): void;
+  lost(agent: Agent): void;
+}
+
+export interface FleetOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly news: FleetNews;
+  readonly leaseMs: Millis;
+}
+
+/** A loop that comes round this late was asleep, not idle. */
+const STALL_MS = 1_000;
+
+export class Fleet {
+  readonly #options: FleetOptions;
+  readonly #agents = new Map<string, Agent>();
+  readonly #startedAt: Millis;
+  #sweptAt: Millis;
+  #generation = 0;
+  #ending = false;
+
+  constructor(options: FleetOptions, known: readonly string[]) {
+    this.#options = options;
+    this.#startedAt = options.clock.monotonic();
+    this.#sweptAt = this.#startedAt;
+    for (const name of known) this.#agents.set(name, new Agent(name));
+  }
+
+  agents(): IterableIterator<Agent> {
+    return this.#agents.values();
+  }
+
+  agent(name: string): Agent | undefined {
+    return this.#agents.get(name);
+  }
+
+  get live(): number {
+    return [...this.#agents.values()].filter((agent) => this.leaseOf(agent) === "live").length;
+  }
+
+  /** A session that has said a valid hello. Answers null when the controller is about to stop. */
+  connect(hello: Hello, session: SessionPort): Agent | null {
+    if (this.#ending) return null;
+    const { clock, news } = this.#options;
+    let agent = this.#agents.get(hello.host);
+    if (agent === undefined) {
+      agent = new Agent(hello.host);
+      this.#agents.set(hello.host, agent);
+    }
+    const before = agent.session;
+    const rival = before !== null && agent.hello !== null && agent.hello.boot !== hello.boot;
+    agent.open(hello, session, clock.monotonic());
+    if (before !== null) before.end(`a newer session of ${hello.host} took its place`);
+    if (rival) {
+      const message =
+        `a second agent calls itself ${hello.host} while the first still has a session: ` +
+        "it was restarted, or two machines share one name";
+      news.event("host_replaced", hello.host, message);
+    }
+    news.changed();
+    return agent;
+  }
+
+  receive(agent: Agent, session: SessionPort, message: Exclude<AgentMessage, { readonly kind: "hello" }>): void {
+    if (agent.session !== session) return;
+    const { clock, news } = this.#options;
+    agent.heardAt = clock.monotonic();
+    switch (message.kind) {
+      case "applied": {
+        const wrong = agent.acked(message.applied);
+        if (wrong !== "") news.event("assignment_rejected", agent.name, `${agent.name}: ${wrong}`);
+        break;
+      }
+      case "rejected":
+        if (agent.refused(message.rejected)) {
+          const { generation, why } = message.rejected;
+          news.event("assignment_rejected", agent.name, `${agent.name} refused generation ${generation}: ${why}`);
+        }
+        break;
+      case "report":
+        agent.reported(message.report, clock.now());
+        news.report(agent, message.report);
+        break;
+    }
+    news.changed();
+  }
+
+  disconnected(agent: Agent, session: SessionPort): void {
+    if (agent.closed(session)) this.#options.news.changed();
+  }
+
+  leaseOf(agent: Agent): Lease {
+    const now = this.#options.clock.monotonic();
+    // After a start of the controller, agents first have to find their way back.
+    const since = agent.heardAt ?? this.#startedAt + SESSION.reconnectMaxMs;
+    if (now - since >= this.#options.leaseMs) return "lost";
+    return agent.report === null ? "unknown" : "live";
+  }
+
+  /** Whether nothing is heard of a host at the moment, though its lease still runs. */
+  silent(name: string): boolean {
+    const agent = this.#agents.get(name);
+    return agent !== undefined && agent.session === null && this.leaseOf(agent) !== "lost";
+  }
+
+  /** Looks at the leases; to be called a few times a second. */
+  sweep(): void {
+    const now = this.#options.clock.monotonic();
+    const slept = now - this.#sweptAt;
+    this.#sweptAt = now;
+    for (const agent of this.#agents.values()) {
+      if (slept > STALL_MS && agent.heardAt !== null) agent.heardAt += slept;
+      this.#lookAtLease(agent);
+    }
+  }
+
+  want(name: string, services: readonly AssignedService[], held: string): void {
+    const agent = this.#agents.get(name);
+    if (agent === undefined) return;
+    agent.want(services);
+    if (agent.held === held) return;
+    agent.held = held;
+    if (held !== "") this.#options.news.event("host_held", name, `${name}: ${held}`);
+  }
+
+  /** Sends each agent what it is to have and does not, one at a time. */
+  flush(epoch: number): void {
+    for (const agent of this.#agents.values()) {
+      const due = agent.due();
+      if (due === null || agent.session === null) continue;
+      this.#generation += 1;
+      const { services, hash } = due;
+      const assignment: Assignment = { epoch, generation: this.#generation, hash, services };
+      agent.inFlight = { assignment, sentAt: this.#options.clock.monotonic() };
+      agent.session.send({ kind: "assignment", assignment });
+      this.#options.log.debug({ host: agent.name, generation: this.#generation, hash }, "assignment sent");
+    }
+  }
+
+  /** Tells every agent to come back at its own moment within the spread; new ones are turned away. */
+  shutdown(reason: string): void {
+    this.#ending = true;
+    const sessions = [...this.#agents.values()].filter((agent) => agent.session !== null);
+    // Half a second for the successor to listen, and no more than a hundred agents a second.
+    const withinMs = Math.min(SESSION.reconnectMaxMs, 500 + sessions.length * 10);
+    for (const { session } of sessions) {
+      session?.send({ kind: "reconnect", reconnect: { withinMs, reason } });
+      session?.end(reason);
+    }
+  }
+
+  #lookAtLease(agent: Agent): void {
+    const { news } = this.#options;
+    const lease = this.leaseOf(agent);
+    const before = agent.lease;
+    if (lease === before) return;
+    agent.lease = lease;
+    if (lease === "lost") {
+      news.event("host_lost", agent.name, `nothing was heard of ${agent.name} for ${this.#options.leaseMs} ms`);
+      news.lost(agent);
+    } else if (before === "lost") {
+      news.event("host_back", agent.name, `${agent.name} is heard of again`);
+    }
+    news.changed();
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * The reconcile loop: from what is stored and what the fleet has said to what every agent is asked, over and over. It
+ * is level-triggered: a lost, repeated or late message costs a round, never a decision (RACES C7).
+ *
+ *   1. hosts as they announced themselves are stored
+ *   2. everything is compiled and noted as wanted, so that the view shows what *this* state asks for
+ *   3. each active rollout takes a step on that view; what changed is stored with its journal in one transaction
+ *   4. until nothing moves: again from 2
+ *   5. what is wanted and not applied is sent; only now, since all that led to it is stored
+ *
+ * Errors  a store that fails stops the round before anything is sent; the round is tried again after `RETRY_MS`.
+ *         Being fenced off ends the controller.
+ */
+import type { AssignedService } from "../proto/contract/assignment.ts";
+import type { Clock, Millis, Timer } from "../proto/kernel/clock.ts";
+import type { Log } from "../proto/kernel/log.ts";
+import { compile } from "./desired/compile.ts";
+import { placed } from "./desired/placement.ts";
+import type { Fleet } from "./fleet/fleet.ts";
+import { holdReason } from "./fleet/hold.ts";
+import type { Known } from "./fleet/hold.ts";
+import { announcedHost, joinMessage } from "./fleet/hosts.ts";
+import { fleetView } from "./fleet/view.ts";
+import type { Books } from "./ledger/books.ts";
+import type { HostDesire, Rollout } from "./model/rollout.ts";
+import type { FleetView } from "./model/view.ts";
+import { eventChange, StoreFailed } from "./registry.ts";
+import type { Registry } from "./registry.ts";
+import { retire } from "./retirement.ts";
+import { desires, step } from "./rollout/engine.ts";
+import type { Context } from "./rollout/types.ts";
+import type { Serial } from "./serial.ts";
+import type { Change } from "./store/store.ts";
+
+/** News within so long is taken together. */
+const COALESCE_MS = 20;
+/** Leases and deadlines are looked at this often though nothing is reported. */
+const TICK_MS = 250;
+const RETRY_MS = 1_000;
+/** Counts are stored this often while they grow. */
+const CHECKPOINT_MS = 2_000;
+/** A rollout that never comes to rest within one round is a defect; the rest waits for the next round. */
+const STEPS_A_ROUND = 50;
+
+export interface LoopOptions {
+  readonly registry: Registry;
+  readonly fleet: Fleet;
+  readonly books: Books;
+  readonly serial: Serial;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Wall time that no step of the wall clock moves while this controller lives. */
+  now(): Millis;
+  /** A round took so long, milliseconds. */
+  measured(ms: Millis): void;
+  /** Another controller has taken over. */
+  fenced(why: string): void;
+}
+
+export class Loop {
+  readonly #options: LoopOptions;
+  #soon: Timer | null = null;
+  #tick: Timer | null = null;
+  #stopped = false;
+  #checkpointAt: Millis = 0;
+  #compiled: ReadonlyMap<string, readonly AssignedService[]> = new Map();
+  /** Rollout → its `change` when that was compiled: what the view says that `askedHash` is of. */
+  #compiledAt: ReadonlyMap<string, number> = new Map();
+  readonly #changed = new Set<() => void>();
+
+  constructor(options: LoopOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#tick = this.#options.clock.every(TICK_MS, () => {
+      this.#options.fleet.sweep();
+      this.poke();
+    });
+    this.poke();
+  }
+
+  /** There is news: a round follows shortly. */
+  poke(): void {
+    if (this.#stopped || this.#soon !== null) return;
+    this.#soon = this.#options.clock.after(COALESCE_MS, () => {
+      this.#soon = null;
+      void this.#turn();
+    });
+  }
+
+  /** Calls `listener` after each round, until the answer is called. */
+  onRound(listener: () => void): () => void {
+    this.#changed.add(listener);
+    return () => void this.#changed.delete(listener);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#tick?.cancel();
+    this.#soon?.cancel();
+    await this.#options.serial.run(() => this.#checkpoint()).catch(() => undefined);
+  }
+
+  /** What the engine is told of a service now. */
+  view(service: string): FleetView {
+    const { registry, fleet, books } = this.#options;
+    const rollout = registry.active().find((active) => active.service === service);
+    const id = rollout?.id ?? "";
+    const of = { service, rollout: id, change: this.#compiledAt.get(id) ?? 0 };
+    return fleetView(fleet, books, registry.hosts(), of);
+  }
+
+  /** What the engine is told for a step or a command; null when a revision is gone, which nothing should do. */
+  context(rollout: Rollout): Context | null {
+    const { registry } = this.#options;
+    const to = registry.revision(rollout.service, rollout.to);
+    const from = registry.revision(rollout.service, rollout.from) ?? null;
+    if (to === undefined) return null;
+    const hosts = registry.hosts();
+    const cluster = { hosts: placed(to.spec, hosts), fromHosts: from === null ? [] : placed(from.spec, hosts) };
+    return { from, to, cluster, view: this.view(rollout.service), now: this.#options.now(), epoch: registry.epoch };
+  }
+
+  async #turn(): Promise<void> {
+    const { serial, clock, log } = this.#options;
+    const began = clock.monotonic();
+    try {
+      await serial.run(() => (this.#stopped ? Promise.resolve() : this.#round()));
+      this.#options.measured(clock.monotonic() - began);
+      for (const listener of this.#changed) listener();
+    } catch (error) {
+      log.error({ err: error }, "a round of the reconcile loop failed; it is tried again");
+      if (error instanceof StoreFailed && error.fenced) this.#options.fenced(error.message);
+      else clock.after(RETRY_MS, () => this.poke(), { background: true });
+    }
+  }
+
+  async #round(): Promise<void> {
+    const { registry, fleet, books, clock } = this.#options;
+    await this.#storeHosts();
+    await retire({ registry, fleet, books, now: this.#options.now() });
+    let wakeAt: Millis | null = null;
+    for (let n = 0; n < STEPS_A_ROUND; n++) {
+      this.compile();
+      const stepped = await this.#step();
+      wakeAt = stepped.wakeAt;
+      if (!stepped.moved) break;
+      if (n === STEPS_A_ROUND - 1) wakeAt = this.#options.now();
+    }
+    await this.#judgeLosses();
+    if (clock.monotonic() >= this.#checkpointAt) await this.#checkpoint();
+    if (!this.#stopped) fleet.flush(registry.epoch);
+    // The tick comes round within TICK_MS anyway.
+    if (wakeAt !== null && wakeAt - this.#options.now() < TICK_MS) this.poke();
+  }
+
+  /** Notes what is wanted of every agent; nothing is sent. */
+  compile(): void {
+    const { registry, fleet } = this.#options;
+    const rollouts = registry.active();
+    const views = new Map(registry.services().map(({ name }) => [name, this.view(name)]));
+    const asked = new Map<string, readonly HostDesire[]>(rollouts.map((r) => [r.service, desires(r)]));
+    const services = registry.services().filter(({ name }) => registry.retirement(name)?.stage !== "hosts");
+    this.#compiled = compile({
+      services,
+      revisions: services.flatMap(({ name }) => registry.revisions(name)),
+      rollouts,
+      desires: asked,
+      hosts: registry.hosts(),
+      views,
+      previous: this.#compiled,
+    });
+    this.#compiledAt = new Map(rollouts.map((rollout) => [rollout.id, rollout.change]));
+    const known = this.#known();
+    for (const agent of fleet.agents()) {
+      const all = this.#compiled.get(agent.name) ?? [];
+      const gateway = registry.host(agent.name)?.role === "gateway";
+      const wanted = all.filter(({ name }) => !(gateway && registry.retirement(name)?.stage === "gateways"));
+      fleet.want(agent.name, wanted, holdReason(agent, wanted, known));
+    }
+  }
+
+  #known(): Known {
+    const { registry, fleet } = this.#options;
+    return {
+      service: (name) => registry.service(name) !== undefined,
+      revision: (service, revision) => registry.revision(service, revision) !== undefined,
+      retired: (name, role) => {
+        const retirement = registry.retirement(name);
+        // Hosts go on until no gateway sends to them.
+        return retirement !== undefined && (role === "gateway" || retirement.stage !== "gateways");
+      },
+      heardOf: (name) =>
+        registry.hosts().some((host) => {
+          const report = fleet.agent(host.name)?.report;
+          return host.role === "host" && report?.applied?.services[name] !== undefined;
+        }),
+    };
+  }
+
+  async #step(): Promise<{ readonly moved: boolean; readonly wakeAt: Millis | null }> {
+    const { registry, books } = this.#options;
+    let moved = false;
+    let wakeAt: Millis | null = null;
+    for (const rollout of registry.active()) {
+      const context = this.context(rollout);
+      if (context === null) continue;
+      const decision = step(rollout, context);
+      if (decision.wakeAtMs !== null) wakeAt = Math.min(wakeAt ?? decision.wakeAtMs, decision.wakeAtMs);
+      if (decision.rollout === rollout) continue;
+      // An end is not told while a loss is still being looked into: it may have to halt the rollout.
+      if (decision.rollout.endedAtMs > 0 && books.pending(rollout.service) > 0) continue;
+      await registry.commit(this.transition(rollout, decision.rollout, decision.journal));
+      moved = true;
+    }
+    return { moved, wakeAt };
+  }
+
+  /** All that one decision stores, in one batch. */
+  transition(before: Rollout, after: Rollout, journal: readonly Journalled[]): Change[] {
+    const { registry, books } = this.#options;
+    const changes: Change[] = [{ kind: "rollout", rollout: after, expect: before.change, entries: journal }];
+    const service = registry.service(after.service);
+    if (service !== undefined && promoted(after) && !promoted(before)) {
+      changes.push({ kind: "service", service: { ...service, stable: after.to, previous: after.from } });
+    }
+    if (after.endedAtMs > 0) {
+      const ledger = books.close(after.id);
+      if (ledger !== null) changes.push({ kind: "ledger", ledger });
+    }
+    for (const { atMs, actor, stage, reason, message } of journal) {
+      const words = `${stage}${reason === "" ? "" : ` (${reason})`}: ${message}`;
+      const of = { service: after.service, rollout: after.id, actor };
+      changes.push(eventChange({ atMs, kind: "rollout", ...of, message: words }));
+    }
+    return changes;
+  }
+
+  async #storeHosts(): Promise<void> {
+    const { registry, fleet } = this.#options;
+    const changes: Change[] = [];
+    for (const agent of fleet.agents()) {
+      const before = registry.host(agent.name);
+      const host = announcedHost(agent, before);
+      if (host === null) continue;
+      changes.push({ kind: "host", host });
+      const message = joinMessage(host, before);
+      if (message === "") continue;
+      changes.push(eventChange({ atMs: this.#options.clock.now(), kind: "host_joined", host: host.name, message }));
+    }
+    if (changes.length > 0) await registry.commit(changes);
+  }
+
+  async #judgeLosses(): Promise<void> {
+    const { fleet, books, clock } = this.#options;
+    const judged = books.settle(clock.monotonic(), (name) => fleet.silent(name));
+    if (judged.length === 0) return;
+    const told = judged.map(({ loss, explanation }) => {
+      const { host, service, version, endpoint, cause, count, atMs } = loss;
+      const where = endpoint === "" ? host : `${host} (to ${endpoint})`;
+      const why = explanation === "" ? "nothing that was seen explains it" : explanation;
+      const message = `${where} lost ${count} of ${service} ${version}: ${cause}; ${why}`;
+      return eventChange({ atMs, kind: explanation === "" ? "loss_unexplained" : "loss", service, host, message });
+    });
+    await this.#checkpoint(told);
+    this.poke();
+  }
+
+  async #checkpoint(with_: readonly Change[] = []): Promise<void> {
+    const { registry, books, clock } = this.#options;
+    const { counts, ledgers, failed } = books.checkpoint();
+    const changes: Change[] = [
+      ...counts.map((page) => ({ kind: "counts", counts: page }) as const),
+      ...ledgers
+        .filter((ledger) => registry.rollout(ledger.rollout) !== undefined)
+        .map((ledger) => ({ kind: "ledger", ledger }) as const),
+      ...with_,
+    ];
+    this.#checkpointAt = clock.monotonic() + CHECKPOINT_MS;
+    if (changes.length === 0) return;
+    try {
+      await registry.commit(changes);
+    } catch (error) {
+      failed();
+      throw error;
+    }
+  }
+}
+
+/** Traffic rests on the target from here on. */
+const promoted = ({ stage }: Rollout): boolean =>
+  ["promoting", "draining", "finalizing", "succeeded"].includes(stage.kind);
+
+type Journalled = Extract<Change, { readonly kind: "rollout" }>["entries"][number];

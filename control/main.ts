@@ -1,0 +1,67 @@
+/**
+ * The controller's process: `baton control`, or this file itself. Prints one line with the addresses it listens on when
+ * it is ready; logs to stderr.
+ *
+ * Exit  0 after SIGTERM or SIGINT, 1 when it could not start or must not go on, 2 for wrong options.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { pinoLog } from "../proto/runtime/pino-log.ts";
+import { systemClock, systemRandom } from "../proto/runtime/system-clock.ts";
+import { startController } from "./controller.ts";
+import { HELP, readOptions } from "./options.ts";
+
+/** From the sources or from build/, the package is some folders up. */
+function software(): string {
+  for (let folder = import.meta.dirname; folder !== "/"; folder = resolve(folder, "..")) {
+    const file = join(folder, "package.json");
+    if (!existsSync(file)) continue;
+    return `baton ${(JSON.parse(readFileSync(file, "utf8")) as { readonly version: string }).version}`;
+  }
+  return "baton";
+}
+
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2), process.env, homedir());
+  if (options.kind === "help") {
+    process.stdout.write(HELP);
+    return;
+  }
+  if (options.kind === "wrong") {
+    process.stderr.write(`baton control: ${options.why}; see baton control --help\n`);
+    process.exitCode = 2;
+    return;
+  }
+  const log = pinoLog({ name: "controller", level: options.logLevel });
+  const controller = await startController({
+    ...options.controller,
+    software: software(),
+    pid: process.pid,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    fatal: (why) => {
+      process.stderr.write(`baton control: ${why}\n`);
+      process.exit(1);
+    },
+  });
+  process.stdout.write(
+    `baton control: gRPC on ${controller.grpc}, HTTP on ${controller.http}, epoch ${controller.epoch}\n`,
+  );
+  const stop = (signal: NodeJS.Signals): void => {
+    // A second signal is not waited for.
+    for (const name of ["SIGTERM", "SIGINT"] as const) process.removeAllListeners(name);
+    void controller.stop(`the controller stops (${signal})`).then(() => process.exit(0));
+  };
+  process.once("SIGTERM", stop);
+  process.once("SIGINT", stop);
+}
+
+try {
+  await main();
+} catch (error) {
+  const known = error instanceof Error && ["StoreUnusable", "TokenUnusable", "ListenFailed"].includes(error.name);
+  process.stderr.write(`baton control: ${known ? error.message : String((error as Error).stack)}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,83 @@
+/**
+ * Events, for people: what happened in the fleet and to the controller itself, kept in the store and said in the log.
+ * Telling never holds anything up: an event that can't be stored is in the log all the same.
+ */
+import type { Clock } from "../proto/kernel/clock.ts";
+import type { Log } from "../proto/kernel/log.ts";
+import type { FleetNews } from "./fleet/fleet.ts";
+import type { Books } from "./ledger/books.ts";
+import { eventChange } from "./registry.ts";
+import type { Registry } from "./registry.ts";
+import type { Serial } from "./serial.ts";
+
+export interface NarratorOptions {
+  readonly registry: Registry;
+  readonly serial: Serial;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class Narrator {
+  readonly #o: NarratorOptions;
+
+  constructor(options: NarratorOptions) {
+    this.#o = options;
+  }
+
+  event(kind: string, host: string, message: string, service = ""): void {
+    const { registry, serial, clock, log } = this.#o;
+    log.info({ kind, host, service }, message);
+    const change = eventChange({ atMs: clock.now(), kind, host, service, message });
+    serial
+      .run(() => registry.commit([change]))
+      .catch((error: unknown) => {
+        log.warn({ err: error, kind }, "an event could not be stored");
+      });
+  }
+
+  started(epoch: number, damaged: { readonly setAside: string; readonly why: string } | null, active: number): void {
+    const { registry, log } = this.#o;
+    if (damaged !== null) {
+      const message =
+        `the store was damaged (${damaged.why}) and is set aside as ${damaged.setAside}; this controller starts with ` +
+        "an empty one. Agents that serve anything are left as they are until their services are applied again";
+      log.error({ setAside: damaged.setAside }, message);
+      this.event("store_set_aside", "", message);
+    }
+    const resumed = active === 0 ? "" : `; ${active} rollout(s) under way go on`;
+    this.event("controller_started", "", `epoch ${epoch} on ${registry.description}${resumed}`);
+  }
+
+  /** An agent has seen a higher epoch than ours: some other controller's, or ours from before the store was lost. */
+  async raiseEpoch(highest: number): Promise<number> {
+    const { registry } = this.#o;
+    if (highest <= registry.epoch) return registry.epoch;
+    const before = registry.epoch;
+    const epoch = await registry.raiseEpoch(highest);
+    this.event(
+      "epoch_raised",
+      "",
+      `an agent has seen epoch ${highest}: this controller goes from ${before} to ${epoch}`,
+    );
+    return epoch;
+  }
+
+  /** What the fleet tells: counted in the books, told as events, and a reason for another round. */
+  newsOf(books: Books, changed: () => void): FleetNews {
+    const { registry, clock } = this.#o;
+    return {
+      changed,
+      event: (kind, host, message) => this.event(kind, host, message),
+      lost: (agent) => books.gone(agent.name, clock.monotonic()),
+      report: (agent, report) => {
+        const role = agent.hello?.role ?? "host";
+        const entered = books.enter(agent.name, role, report, clock.monotonic(), clock.now());
+        for (const { kind, service, message } of entered.incidents) this.event(kind, agent.name, message, service);
+        for (const rollout of registry.active()) {
+          const target = report.instances.filter((i) => i.service === rollout.service && i.revision === rollout.to);
+          if (target.length > 0) books.witness(rollout.id, agent.name, target);
+        }
+      },
+    };
+  }
+}

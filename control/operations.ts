@@ -1,0 +1,326 @@
+/**
+ * What operators may ask for. Each takes its turn with the reconcile loop, stores what it decides together with its
+ * journal, and leaves the acting to the loop.
+ *
+ * Errors  `Refusal`: one sentence, with the command that would do where there is one. `StoreFailed` as it comes.
+ */
+import type { Source } from "../proto/contract/spec/parse.ts";
+import { rolloutId } from "../proto/contract/ids.ts";
+import { nearest } from "../proto/contract/nearest.ts";
+import type { Clock } from "../proto/kernel/clock.ts";
+import type { Random } from "../proto/kernel/random.ts";
+import { planApply } from "./apply.ts";
+import type { Applied } from "./apply.ts";
+import { placed } from "./desired/placement.ts";
+import type { Fleet } from "./fleet/fleet.ts";
+import type { Books } from "./ledger/books.ts";
+import type { Loop } from "./loop.ts";
+import type { Command, Rollout } from "./model/rollout.ts";
+import type { Host, Revision, Service } from "./model/service.ts";
+import { Refusal } from "./refusal.ts";
+import { eventChange } from "./registry.ts";
+import type { Registry } from "./registry.ts";
+import { begin, command } from "./rollout/engine.ts";
+import type { Serial } from "./serial.ts";
+import type { Change } from "./store/store.ts";
+
+export interface OperationsOptions {
+  readonly registry: Registry;
+  readonly fleet: Fleet;
+  readonly books: Books;
+  readonly loop: Loop;
+  readonly serial: Serial;
+  readonly clock: Clock;
+  readonly random: Random;
+  now(): number;
+}
+
+export interface AppliedAndRolled extends Applied {
+  /** "" when none was started. */
+  readonly rollout: string;
+}
+
+export class Operations {
+  readonly #o: OperationsOptions;
+
+  constructor(options: OperationsOptions) {
+    this.#o = options;
+  }
+
+  apply(
+    sources: readonly Source[],
+    options: { readonly deploy: boolean; readonly dryRun: boolean; readonly actor: string },
+  ): Promise<readonly AppliedAndRolled[]> {
+    return this.#turn(async () => {
+      const { registry, fleet } = this.#o;
+      const { actor } = options;
+      const { results, changes } = planApply(sources, { registry, fleet, nowMs: this.#o.now(), actor });
+      if (options.dryRun) return results.map((result) => ({ ...result, rollout: "" }));
+      if (changes.length > 0) await registry.commit(changes);
+      const rolled: AppliedAndRolled[] = [];
+      for (const result of results) {
+        const rollout = this.#wants(result, options.deploy) ? await this.#begin(result.revision, actor) : null;
+        rolled.push({ ...result, rollout: rollout?.id ?? "" });
+      }
+      return rolled;
+    });
+  }
+
+  deploy(
+    name: string,
+    which: { readonly version: string; readonly revision: number },
+    actor: string,
+  ): Promise<Rollout> {
+    return this.#turn(async () => {
+      const service = this.service(name);
+      this.#notRetiring(name);
+      return this.#deploy(service, this.#revision(service, which), actor);
+    });
+  }
+
+  /** To the stable revision before, or the one named. */
+  undo(name: string, toRevision: number, actor: string): Promise<Rollout> {
+    return this.#turn(async () => {
+      const service = this.service(name);
+      this.#notRetiring(name);
+      const running = this.#active(name);
+      if (running !== undefined && toRevision === 0) {
+        const why = `${running.id} is under way; \`baton rollout abort ${name}\` takes it back`;
+        throw new Refusal("precondition", why);
+      }
+      const number = toRevision === 0 ? service.previous : toRevision;
+      if (number === 0) {
+        throw new Refusal(
+          "precondition",
+          `${name} has no stable revision before this one; \`baton rollout history ${name}\``,
+        );
+      }
+      return this.#deploy(service, this.#revision(service, { version: "", revision: number }), actor);
+    });
+  }
+
+  /** The same target again, after a rollout that did not succeed. */
+  retry(name: string, actor: string): Promise<Rollout> {
+    return this.#turn(async () => {
+      const service = this.service(name);
+      this.#notRetiring(name);
+      const last = this.#o.registry.newest(name);
+      if (last === undefined) {
+        throw new Refusal("precondition", `${name} was never rolled out; \`baton deploy ${name}\` does`);
+      }
+      if (last.endedAtMs === 0) {
+        throw new Refusal(
+          "precondition",
+          `${last.id} is under way; \`baton rollout status ${name}\` says what it waits for`,
+        );
+      }
+      if (last.stage.kind === "succeeded") {
+        throw new Refusal("precondition", `${last.id} succeeded; there is nothing to retry`);
+      }
+      return this.#begin(this.#revision(service, { version: "", revision: last.to }), actor);
+    });
+  }
+
+  command(name: string, said: Command): Promise<Rollout> {
+    return this.#turn(async () => {
+      this.service(name);
+      const { registry, loop } = this.#o;
+      const rollout = this.#active(name) ?? registry.newest(name);
+      if (rollout === undefined) {
+        throw new Refusal("precondition", `${name} was never rolled out; \`baton deploy ${name}\` does`);
+      }
+      const context = loop.context(rollout);
+      if (context === null) throw new Refusal("precondition", `revision ${rollout.to} of ${name} is gone`);
+      const decision = command(rollout, said, context);
+      if ("kind" in decision) throw new Refusal("precondition", decision.why);
+      if (decision.rollout !== rollout) {
+        await registry.commit(loop.transition(rollout, decision.rollout, decision.journal));
+      }
+      return decision.rollout;
+    });
+  }
+
+  /** Takes a host out of traffic from outside, or back in. */
+  setAdminState(name: string, adminState: Host["adminState"], actor: string): Promise<Host> {
+    return this.#turn(async () => {
+      const { registry, clock } = this.#o;
+      const host = this.host(name);
+      if (host.adminState === adminState) return host;
+      const next = { ...host, adminState };
+      const [kind, message] =
+        adminState === "drain"
+          ? ["host_drained", `${name} takes no new traffic from outside; what runs on it is finished`]
+          : ["host_undrained", `${name} takes traffic again`];
+      await registry.commit([
+        { kind: "host", host: next },
+        eventChange({ atMs: clock.now(), kind, host: name, actor, message }),
+      ]);
+      return next;
+    });
+  }
+
+  /** Drained and stopped everywhere, then forgotten (retirement.ts). */
+  delete(name: string, actor: string): Promise<void> {
+    return this.#turn(async () => {
+      const { registry, clock } = this.#o;
+      const running = this.#active(name);
+      if (running !== undefined) {
+        throw new Refusal("precondition", `${running.id} is under way; \`baton rollout abort ${name}\` first`);
+      }
+      if (registry.service(name) === undefined && !this.#servedSomewhere(name)) this.service(name);
+      const stage = registry.retirement(name)?.stage;
+      if (stage !== undefined && stage !== "done") return;
+      await registry.commit([
+        { kind: "retirement", retirement: { service: name, stage: "gateways", sinceMs: this.#o.now() } },
+        eventChange({
+          atMs: clock.now(),
+          kind: "service_deleting",
+          service: name,
+          actor,
+          message: `${name} is taken away`,
+        }),
+      ]);
+    });
+  }
+
+  /** The service, or a refusal that names the nearest. */
+  service(name: string): Service {
+    const service = this.#o.registry.service(name);
+    if (service !== undefined) return service;
+    const known = this.#o.registry.services().map((s) => s.name);
+    throw new Refusal("not-found", `no service ${name}${hint(name, known, "services")}`);
+  }
+
+  host(name: string): Host {
+    const host = this.#o.registry.host(name);
+    if (host !== undefined) return host;
+    const known = this.#o.registry.hosts().map((h) => h.name);
+    throw new Refusal("not-found", `no host ${name}${hint(name, known, "hosts")}`);
+  }
+
+  /** By id, else the newest of the service. */
+  rollout(service: string, id: string): Rollout {
+    const { registry } = this.#o;
+    if (id !== "") {
+      const rollout = registry.rollout(id);
+      if (rollout !== undefined) return rollout;
+      throw new Refusal(
+        "not-found",
+        `no rollout ${id}${hint(
+          id,
+          registry.rollouts(service).map((r) => r.id),
+          "rollouts",
+        )}`,
+      );
+    }
+    this.service(service);
+    const newest = registry.newest(service);
+    if (newest !== undefined) return newest;
+    throw new Refusal("not-found", `${service} was never rolled out; \`baton deploy ${service}\` does`);
+  }
+
+  #turn<T>(work: () => Promise<T>): Promise<T> {
+    return this.#o.serial.run(work).finally(() => this.#o.loop.poke());
+  }
+
+  #wants({ outcome, adopted, service }: Applied, deploy: boolean): boolean {
+    if (adopted || outcome === "unchanged") return false;
+    const { registry } = this.#o;
+    return deploy || (registry.newest(service) === undefined && registry.service(service)?.stable === 0);
+  }
+
+  async #deploy(service: Service, to: Revision, actor: string): Promise<Rollout> {
+    const { registry } = this.#o;
+    const last = registry.newest(service.name);
+    if (last?.endedAtMs === 0 && last.to === to.revision) {
+      const why = `${last.id} is moving ${service.name} to ${to.version} already; \`baton rollout watch ${service.name}\``;
+      throw new Refusal("precondition", why);
+    }
+    if (last?.endedAtMs === 0 && service.stable === to.revision) {
+      const why = `${last.id} is moving ${service.name} away from ${to.version}; \`baton rollout abort ${service.name}\` goes back`;
+      throw new Refusal("precondition", why);
+    }
+    if (service.stable === to.revision) {
+      // Asked again, as a pipeline does that is run twice: the rollout that did it is the answer.
+      if (last?.to === to.revision && last.stage.kind === "succeeded") return last;
+      throw new Refusal("precondition", `${service.name} serves ${to.version} (revision ${to.revision}) already`);
+    }
+    return this.#begin(to, actor);
+  }
+
+  /** A new rollout; one that runs is superseded in the same batch (RACES C6). */
+  async #begin(to: Revision, actor: string): Promise<Rollout> {
+    const { registry, loop, books, random } = this.#o;
+    const service = this.service(to.service);
+    const from = registry.revision(service.name, service.stable) ?? null;
+    const hosts = registry.hosts();
+    const id = rolloutId(service.name, to.revision, random);
+    const changes: Change[] = [];
+    let over = this.#active(service.name);
+    if (over !== undefined) {
+      const context = loop.context(over);
+      if (context === null) throw new Refusal("precondition", `revision ${over.to} of ${service.name} is gone`);
+      const ended = command(over, { kind: "supersede", actor, by: id }, context);
+      if ("kind" in ended) throw new Refusal("precondition", ended.why);
+      changes.push(...loop.transition(over, ended.rollout, ended.journal));
+      over = ended.rollout;
+    }
+    const begun = begin({
+      id,
+      service: service.name,
+      from,
+      to,
+      hosts: placed(to.spec, hosts),
+      fromHosts: from === null ? [] : placed(from.spec, hosts),
+      now: this.#o.now(),
+      actor,
+      epoch: registry.epoch,
+      ...(over === undefined ? {} : { over }),
+    });
+    const message = `${service.name} goes from ${from?.version ?? "nothing"} to ${to.version}`;
+    const event = { kind: "rollout_started", service: service.name, rollout: id, actor, message };
+    changes.push(
+      { kind: "rollout", rollout: begun.rollout, expect: -1, entries: begun.journal },
+      { kind: "ledger", ledger: books.open(begun.rollout) },
+      eventChange({ atMs: this.#o.now(), ...event }),
+    );
+    await registry.commit(changes);
+    return begun.rollout;
+  }
+
+  #active(service: string): Rollout | undefined {
+    return this.#o.registry.active().find((rollout) => rollout.service === service);
+  }
+
+  #revision(service: Service, which: { readonly version: string; readonly revision: number }): Revision {
+    const { registry } = this.#o;
+    const all = registry.revisions(service.name);
+    const { version } = which;
+    const wanted = which.revision === 0 && version === "" ? service.newest : which.revision;
+    // A label may be given twice; the newest that bears it is meant.
+    const found =
+      wanted === 0 ? all.findLast((revision) => revision.version === version) : registry.revision(service.name, wanted);
+    if (found !== undefined && (version === "" || found.version === version)) return found;
+    const asked =
+      wanted === 0 ? `version ${version}` : `revision ${wanted}${version === "" ? "" : ` of version ${version}`}`;
+    const known = all.slice(-5).map((revision) => `${revision.version} (revision ${revision.revision})`);
+    throw new Refusal("not-found", `${service.name} has no ${asked}; it has ${known.join(", ")}`);
+  }
+
+  #notRetiring(name: string): void {
+    const retirement = this.#o.registry.retirement(name);
+    if (retirement !== undefined) throw new Refusal("precondition", `${name} is being deleted`);
+  }
+
+  /** By an agent that was held because this controller does not know the service. */
+  #servedSomewhere(name: string): boolean {
+    return [...this.#o.fleet.agents()].some((agent) => agent.applied?.services[name] !== undefined);
+  }
+}
+
+function hint(word: string, known: readonly string[], what: string): string {
+  const near = nearest(word, known);
+  if (near !== undefined) return `; did you mean ${near}?`;
+  if (known.length === 0) return `; there are no ${what} yet`;
+  return `; the ${what} are ${known.slice(-10).join(", ")}`;
+}

@@ -1,0 +1,95 @@
+/** The controller's options, read once into a complete record. */
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { parseHostPort } from "../proto/contract/address.ts";
+import { didYouMean } from "../proto/contract/nearest.ts";
+import { PORTS } from "../proto/contract/limits.ts";
+import type { ControllerOptions } from "./controller.ts";
+
+const GRPC = `127.0.0.1:${PORTS.controllerGrpc}`;
+const HTTP = `127.0.0.1:${PORTS.controllerHttp}`;
+
+export const HELP = `Usage: baton control [options]
+
+Runs a controller: keeps services and rollouts, tells agents what to do, answers operators.
+
+  --grpc HOST:PORT             operators and agents (default ${GRPC}; port 0 asks the kernel)
+  --http HOST:PORT             /healthz /readyz /metrics (default ${HTTP})
+  --state DIR                  where it keeps its store (default $XDG_STATE_HOME/baton/control)
+  --token-file FILE            the token that agents and operators must bring; needed beyond loopback
+  --agent-token-file FILE      another one for agents
+  --operator-token-file FILE   another one for operators
+  --log-level LEVEL            debug, info, warn, error or silent (default info)
+  --help                       this text
+`;
+
+const LEVELS = ["debug", "info", "warn", "error", "silent"];
+
+export type Options =
+  | { readonly kind: "help" }
+  | { readonly kind: "wrong"; readonly why: string }
+  | {
+      readonly kind: "run";
+      readonly logLevel: string;
+      readonly controller: Pick<
+        ControllerOptions,
+        "grpc" | "http" | "stateDir" | "agentTokenFile" | "operatorTokenFile"
+      >;
+    };
+
+const NAMES = {
+  grpc: { type: "string", default: GRPC },
+  http: { type: "string", default: HTTP },
+  state: { type: "string" },
+  "token-file": { type: "string" },
+  "agent-token-file": { type: "string" },
+  "operator-token-file": { type: "string" },
+  "log-level": { type: "string", default: "info" },
+  help: { type: "boolean", short: "h", default: false },
+} as const;
+
+export function readOptions(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+  home: string,
+): Options {
+  const wrong = (why: string): Options => ({ kind: "wrong", why });
+  const unknown = args.find((arg) => arg.startsWith("--") && !(nameOf(arg) in NAMES));
+  if (unknown !== undefined) {
+    return wrong(
+      `unknown option --${nameOf(unknown)}${didYouMean(
+        `--${nameOf(unknown)}`,
+        Object.keys(NAMES).map((name) => `--${name}`),
+      )}`,
+    );
+  }
+  let values;
+  try {
+    ({ values } = parseArgs({ args: [...args], options: NAMES, allowPositionals: false }));
+  } catch (error) {
+    return wrong((error as Error).message.split(/\.\s/)[0] ?? "wrong options");
+  }
+  if (values.help) return { kind: "help" };
+  const grpc = parseHostPort(values.grpc);
+  if (grpc === undefined) return wrong(`--grpc ${values.grpc} is no HOST:PORT`);
+  const http = parseHostPort(values.http);
+  if (http === undefined) return wrong(`--http ${values.http} is no HOST:PORT`);
+  const logLevel = values["log-level"];
+  if (!LEVELS.includes(logLevel)) return wrong(`--log-level ${logLevel} is none of ${LEVELS.join(", ")}`);
+  const agentTokenFile = values["agent-token-file"] ?? values["token-file"];
+  const operatorTokenFile = values["operator-token-file"] ?? values["token-file"];
+  const stateHome = env["XDG_STATE_HOME"] ?? join(home, ".local", "state");
+  return {
+    kind: "run",
+    logLevel,
+    controller: {
+      grpc,
+      http,
+      stateDir: resolve(values.state ?? join(stateHome, "baton", "control")),
+      ...(agentTokenFile === undefined ? {} : { agentTokenFile }),
+      ...(operatorTokenFile === undefined ? {} : { operatorTokenFile }),
+    },
+  };
+}
+
+const nameOf = (arg: string): string => arg.slice(2).split("=", 1)[0] ?? "";
