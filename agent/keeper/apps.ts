@@ -71,7 +71,7 @@ export class Apps {
     const app = this.#apps.get(id);
     if (app === undefined) return;
     if (app.state.exit === null && app.state.error === null) {
-      this.#log.warn({ process: id, pid: app.state.pid }, "forget: it still runs, so it is kept");
+      this.#log.warn({ process: id, processPid: app.state.pid }, "forget: it still runs, so it is kept");
       return;
     }
     this.#apps.delete(id);
@@ -133,7 +133,10 @@ export class Apps {
   #exited(app: App, code: number | null, signal: string | null): void {
     app.state = { ...app.state, exit: { code, signal, atMs: this.#clock.now() } };
     if (groupAlive(app.state.pid)) {
-      this.#log.warn({ process: app.state.spec.id, pid: app.state.pid }, "it left processes behind; they are ended");
+      this.#log.warn(
+        { process: app.state.spec.id, processPid: app.state.pid },
+        "it left processes behind; they are ended",
+      );
       void this.#endGroup(app, TIMES.appGraceMs);
     } else {
       this.#gone(app);

@@ -65,13 +65,13 @@ export class Child<Message extends { readonly type: string }> {
       try {
         events.message(message);
       } catch (error) {
-        this.#log.error({ err: error, pid: this.pid }, "a message could not be carried out");
+        this.#log.error({ err: error, child: this.pid }, "a message could not be carried out");
       }
     });
     this.#process.on("exit", (code, signal) => this.#end(code, signal, null));
     this.#process.on("error", (error) => {
       if (this.pid === 0) this.#end(null, null, messageOf(error));
-      else this.#log.debug({ err: error, pid: this.pid }, "channel"); // its end follows
+      else this.#log.debug({ err: error, child: this.pid }, "channel"); // its end follows
     });
   }
 
@@ -112,7 +112,7 @@ export class Child<Message extends { readonly type: string }> {
       this.#waiting.push(message);
       return;
     }
-    this.#log.error({ pid: this.pid, waiting: this.#waiting.length }, "it reads no messages any more; killed");
+    this.#log.error({ child: this.pid, waiting: this.#waiting.length }, "it reads no messages any more; killed");
     this.#waiting = [];
     this.kill("SIGKILL");
   }

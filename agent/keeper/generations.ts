@@ -167,7 +167,7 @@ export class Generations {
         this.#watch(worker);
         return;
       }
-      this.#log.error({ worker: worker.state.id, pid: worker.state.pid }, "worker: not serving in time; killed");
+      this.#log.error({ worker: worker.state.id, workerPid: worker.state.pid }, "worker: not serving in time; killed");
       worker.process.kill("SIGKILL");
     });
   }
@@ -231,9 +231,9 @@ export class Generations {
   #exited(worker: Worker, exit: ExitInfo, error: string | null): void {
     worker.deadline?.cancel();
     this.#workers.delete(worker.state.id);
-    const { id, generation, statsFile, phase, pid } = worker.state;
+    const { id, generation, statsFile, phase, pid: workerPid } = worker.state;
     const died = phase !== "draining" || exit.code !== 0;
-    const fields = { worker: id, pid, generation, code: exit.code, signal: exit.signal, error };
+    const fields = { worker: id, workerPid, generation, code: exit.code, signal: exit.signal, error };
     if (died) this.#log.error(fields, "worker died");
     else this.#log.info(fields, "worker has drained and left");
     this.#port.exited({ id, generation, statsFile, exit, died });

@@ -214,7 +214,7 @@ export class Keeper {
     );
     this.#records.set(child.pid, recorded("worker", String(start.id), child.pid));
     this.#record();
-    this.#log.info({ worker: start.id, pid: child.pid, generation: start.generation }, "worker started");
+    this.#log.info({ worker: start.id, workerPid: child.pid, generation: start.generation }, "worker started");
     child.send({
       ...start,
       type: "start",

@@ -111,17 +111,21 @@ export class Stop {
   }
 
   async #drain(): Promise<void> {
-    const asked = this.#asked?.at ?? this.#clock.monotonic();
     this.#port.generations.drainAll();
-    const left = Math.max(TIMES.promptGraceMs, asked + this.#timeoutMs - this.#clock.monotonic());
-    if (!(await this.#workersLeave(left))) {
+    if (!(await this.#workersLeave(this.#left(TIMES.promptGraceMs)))) {
       this.#log.warn({ workers: this.#port.generations.alive }, "workers did not finish in time; killed");
       this.#port.generations.killAll();
       await this.#workersLeave(TIMES.promptGraceMs);
     }
-    await this.#port.apps.endAll(TIMES.appGraceMs);
+    await this.#port.apps.endAll(this.#left(TIMES.appGraceMs));
     await this.#port.core.end(TIMES.promptGraceMs);
     this.#close(this.#code);
+  }
+
+  /** Of the stop's time, and at least `least`. */
+  #left(least: Millis): Millis {
+    const asked = this.#asked?.at ?? this.#clock.monotonic();
+    return Math.max(least, asked + this.#timeoutMs - this.#clock.monotonic());
   }
 
   /** false: some are still there after `ms`. */

@@ -65,7 +65,7 @@ test("core, workers, apps, core: in this order, and each only when the one befor
   expect(calls.at(-1)).toBe("drain");
   leave();
   await clock.advance(0);
-  expect(calls.slice(2)).toEqual([`apps end in ${String(TIMES.appGraceMs)}`, "core ends", "close"]);
+  expect(calls.slice(2)).toEqual(["apps end in 30000", "core ends", "close"]);
   expect(code()).toBe(0);
   expect(clock.pending).toBe(0);
 });
