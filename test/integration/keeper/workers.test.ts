@@ -145,6 +145,8 @@ test("a port in use is told with its address, and the other listeners are bound 
         { name: "a/0", address: "127.0.0.1", port },
         { name: "b/0", address: "127.0.0.1", port: 0 },
         { name: "c/0", address: "shop.example", port: 80 },
+        { name: "d/0", address: "::1", port: 0 },
+        { name: "e/0", address: "192.0.2.1", port: 0 },
       ],
     });
     expect((await core.next("bound")).error).toBe(
@@ -152,6 +154,12 @@ test("a port in use is told with its address, and the other listeners are bound 
     );
     expect(await core.next("bound")).toMatchObject({ name: "b/0", error: null });
     expect((await core.next("bound")).error).toBe(`shop.example:80: "shop.example" is not an IP address`);
+    const { listener } = await core.next("bound");
+    expect(listener?.key).toBe(`[::1]:${String(listener?.port)}`);
+    expect((await core.next("bound")).error).toBe("192.0.2.1:0: this host has no such address (EADDRNOTAVAIL)");
+    core.send({ type: "table", table: { sequence: 1 } });
+    expect((await core.generation()).error).toBeNull();
+    expect((await fetch(`http://${listener!.key}/`)).status).toBe(200);
   } finally {
     other.close();
   }
