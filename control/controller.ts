@@ -83,7 +83,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     const serial = new Serial();
     // Wall time that follows the monotonic clock: a stepped wall clock moves no deadline of a rollout.
     const [wall, mono] = [clock.now(), clock.monotonic()];
-    const now = (): number => wall + (clock.monotonic() - mono);
+    const now = (): number => Math.round(wall + clock.monotonic() - mono);
 
     const narrator = new Narrator({ registry, serial, clock, log });
     const books = new Books(state, clock.monotonic());

@@ -110,7 +110,10 @@ export class Agent {
     this.report = report;
     this.reportedInSession = true;
     this.reportedAtMs = nowMs;
-    if (report.applied !== null) this.#confirm(report.applied);
+    if (report.applied === null) return;
+    // A report may say it before the ack does, or in its place.
+    this.acked(report.applied);
+    this.#confirm(report.applied);
   }
 
   want(services: readonly AssignedService[]): void {
