@@ -42,7 +42,7 @@ async function keep(options: KeeperOptions): Promise<number> {
     return EXIT.usage;
   }
   // Core and workers inherit it: a worker's start takes half the time when its code need not be compiled again.
-  process.env["NODE_COMPILE_CACHE"] = join(folder.own, "code-cache");
+  process.env["NODE_COMPILE_CACHE"] ??= join(folder.own, "code-cache");
   enableCompileCache(process.env["NODE_COMPILE_CACHE"]);
 
   const log = lineLog(logLevel, { name: "keeper", agent: name });

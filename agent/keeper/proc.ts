@@ -6,7 +6,7 @@
  *         be proven, and nothing is ended by pid.
  * Source  proc_pid_stat(5).
  */
-import { readFileSync, readdirSync, readlinkSync } from "node:fs";
+import { readFileSync, readdirSync, readlinkSync, statSync } from "node:fs";
 
 export interface ProcStat {
   readonly pid: number;
@@ -55,7 +55,9 @@ export function allProcesses(): ProcStat[] {
 
 /** Does the process write its output to this file? What tells an app's own children from strangers. */
 export function writesTo(pid: number, file: string): boolean {
-  return [1, 2].some((fd) => link(`/proc/${String(pid)}/fd/${String(fd)}`) === file);
+  // By device and inode: the path on record may lead through a symbolic link.
+  const wanted = inode(file);
+  return wanted !== null && [1, 2].some((fd) => inode(`/proc/${String(pid)}/fd/${String(fd)}`) === wanted);
 }
 
 /** Pids and ticks mean something only within one boot of the machine and one pid namespace. */
@@ -92,6 +94,15 @@ export function signalProcess(pid: number, signal: NodeJS.Signals): void {
 function read(path: string): string | null {
   try {
     return readFileSync(path, "utf8");
+  } catch {
+    return null;
+  }
+}
+
+function inode(path: string): string | null {
+  try {
+    const { dev, ino } = statSync(path);
+    return `${String(dev)}:${String(ino)}`;
   } catch {
     return null;
   }
