@@ -18,13 +18,14 @@ import type { Bench, Peer, Sample } from "./measure.ts";
 import { parseOptions, USAGE, UsageError } from "./options.ts";
 import type { Options } from "./options.ts";
 import { START } from "./peers.ts";
-import { busiest } from "./processes.ts";
+import { busiest, tail } from "./processes.ts";
 import type { Program } from "./processes.ts";
 import { hottest, profileEnv } from "./profile.ts";
 import { doubts, ratios, table } from "./report.ts";
 import { ANSWER, ECHO_PATH, freePorts, startUpstream } from "./upstream.ts";
 
 const READY_MS = 20_000;
+const ATTEMPT_MS = 2_000;
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 async function main(options: Options, stack: AsyncDisposableStack, signal: AbortSignal): Promise<void> {
@@ -104,20 +105,24 @@ function describe(options: Options, heads: readonly string[]): string {
 /** Waits until it answers as the service itself would, so that nothing is measured but the working path. */
 async function ready(program: Program, port: number, signal: AbortSignal): Promise<void> {
   const until = performance.now() + READY_MS;
-  for (let last = ""; ;) {
+  let last = "nothing";
+  while (performance.now() < until) {
     signal.throwIfAborted();
     try {
-      const answer = await Promise.race([fetch(`http://127.0.0.1:${String(port)}/`, { signal }), program.failed]);
+      const attempt = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_MS)]);
+      const asked = fetch(`http://127.0.0.1:${String(port)}/`, { signal: attempt });
+      const answer = await Promise.race([asked, program.failed]);
       const body = await answer.text();
       if (answer.status === 200 && body === ANSWER) return;
       last = `${String(answer.status)} ${body.slice(0, 200)}`;
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // fetch's own word for "no connection"
-      last = String(error.cause);
+      // A TypeError is fetch's word for "no connection", a DOMException that the attempt took too long.
+      if (!(error instanceof TypeError || error instanceof DOMException)) throw error;
+      last = error instanceof DOMException ? error.message : String(error.cause);
     }
-    if (performance.now() > until) throw new Error(`port ${String(port)} did not answer rightly in time: ${last}`);
     await sleep(50);
   }
+  throw new Error(`${program.name} did not answer as the service would: ${last}\n${tail(program.logFile)}`);
 }
 
 async function headerWork(peer: Peer, signal: AbortSignal): Promise<string> {

@@ -26,7 +26,9 @@ export interface Launch {
 }
 
 export interface Program {
+  readonly name: string;
   readonly pid: number;
+  readonly logFile: string;
   /** Rejects when it ends before it was told to; never settles otherwise. */
   readonly failed: Promise<never>;
   stop(): Promise<void>;
@@ -52,7 +54,9 @@ export function launch(options: Launch): Program {
   });
   failed.catch(() => undefined);
   return {
+    name: options.name,
     pid: child.pid,
+    logFile: options.logFile,
     failed,
     stop: async () => {
       stopping = true;
