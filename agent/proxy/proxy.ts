@@ -11,9 +11,25 @@ import type { AddressInfo } from "node:net";
 import type { Clock } from "../../proto/kernel/clock.ts";
 import type { Log } from "../../proto/kernel/log.ts";
 import type { Random } from "../../proto/kernel/random.ts";
+import { AccessLog } from "./access-log.ts";
 import type { TableConfig } from "./config.ts";
+import type { Context } from "./context.ts";
+import { ClientConnection } from "./http1/client.ts";
+import type { ClientOwner } from "./http1/client.ts";
+import { Out } from "./http1/out.ts";
+import { RequestHead } from "./http1/request.ts";
+import { ResponseHead } from "./http1/response.ts";
+import { DEFAULT_LIMITS } from "./limits.ts";
 import type { Limits } from "./limits.ts";
+import { Listener } from "./listener.ts";
+import type { ListenAt } from "./listener.ts";
+import { ReadBuffers, rewrapWorks } from "./sockets.ts";
+import { Stats } from "./stats-writer.ts";
 import type { StatsFile } from "./stats-writer.ts";
+import { EMPTY_TABLE, compileTable } from "./table.ts";
+import { Wheel } from "./wheel.ts";
+
+export type { ListenAt };
 
 export interface ProxyOptions {
   readonly clock: Clock;
@@ -21,7 +37,7 @@ export interface ProxyOptions {
   readonly log: Log;
   /** Where access records go; null writes none. */
   readonly accessLog: Log | null;
-  /** `openStatsFile(path, LIMITS.statSlots)`, or `memoryStatsFile` in tests. Closed by `close` and at the end of `drain`. */
+  /** `openStatsFile(path, LIMITS.statSlots)`, or `memoryStatsFile` in tests. Closed by `close`, and when `drain` is done. */
   readonly stats: StatsFile;
   /** R6: an endpoint was ejected because traffic to it failed; `endpoint` is its id. Said once per ejection. */
   readonly onEndpointFailed: (endpoint: string, error: string) => void;
@@ -33,8 +49,6 @@ export type ApplyResult =
   | { readonly kind: "ok"; readonly sequence: number }
   /** `why` is one sentence for an operator; the old table stays. */
   | { readonly kind: "rejected"; readonly why: string };
-
-export type ListenAt = { readonly fd: number } | { readonly host: string; readonly port: number };
 
 /** One downstream connection, for the admin's `/connections`. */
 export interface ConnectionInfo {
@@ -49,15 +63,148 @@ export interface ConnectionInfo {
   readonly requests: number;
 }
 
-export declare class Proxy {
-  constructor(options: ProxyOptions);
+export class Proxy implements ClientOwner {
+  readonly #context: Context;
+  readonly #listeners: Listener[] = [];
+  readonly #clients = new Set<ClientConnection>();
+  #rewrap: Promise<boolean> | null = null;
+  #drained: PromiseWithResolvers<undefined> | null = null;
+  #closed = false;
+
+  constructor(options: ProxyOptions) {
+    const { clock, random, log } = options;
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    let told = false;
+    const stats = new Stats(options.stats, clock, (error) => {
+      if (!told) log.error({ err: error }, "counts can't be written to the statistics file");
+      told = true;
+    });
+    this.#context = {
+      clock,
+      random,
+      log,
+      limits,
+      stats,
+      wheel: new Wheel(clock),
+      accessLog: new AccessLog(options.accessLog, limits.accessLogEvery, clock),
+      buffers: new ReadBuffers(limits),
+      request: new RequestHead(limits),
+      response: new ResponseHead(limits),
+      scratch: new Out(limits.readBytes * 2),
+      images: [],
+      onEndpointFailed: options.onEndpointFailed,
+      table: EMPTY_TABLE,
+      drainingSince: -1,
+      active: 0,
+      retrying: 0,
+    };
+  }
+
   /** Accepts on `key`'s listener; rejects when the address can't be listened on. */
-  listen(key: string, at: ListenAt): Promise<AddressInfo>;
+  async listen(key: string, at: ListenAt): Promise<AddressInfo> {
+    const context = this.#context;
+    this.#rewrap ??= rewrapWorks(context.clock);
+    const rewrap = await this.#rewrap;
+    if (!rewrap) context.log.warn({}, "this Node does not let accepted sockets read by onread; reading by events");
+    const listener = new Listener(context, key, (address, open) => this.#accept(key, address, open), rewrap);
+    const address = await listener.listen(at);
+    if (this.#closed || this.#drained !== null) listener.close();
+    else this.#listeners.push(listener);
+    return address;
+  }
+
   /** Compiles and swaps the table in one step. Touches no stream it does not concern; never throws. */
-  apply(config: TableConfig): ApplyResult;
+  apply(config: TableConfig): ApplyResult {
+    const context = this.#context;
+    try {
+      const compiled = compileTable(context, config, context.table);
+      if (compiled.kind === "rejected") return compiled;
+      context.table = compiled.table;
+    } catch (error) {
+      return { kind: "rejected", why: `table: ${(error as Error).message}` };
+    }
+    // Those whose endpoint has just begun to drain, or no longer does, are seen to; the others have nothing to do.
+    for (const client of this.#clients) client.leave();
+    return { kind: "ok", sequence: config.sequence };
+  }
+
   /** The gentle stop: idempotent, coalescing on one promise, which resolves when no connection is left. */
-  drain(): Promise<void>;
+  drain(): Promise<void> {
+    if (this.#drained === null) {
+      this.#drained = Promise.withResolvers<undefined>();
+      this.#context.drainingSince = this.#context.wheel.now;
+      for (const listener of this.#listeners.splice(0)) listener.close();
+      for (const client of [...this.#clients]) client.leave();
+      this.#whenEmpty();
+    }
+    return this.#drained.promise;
+  }
+
   /** The prompt stop: idempotent. */
-  close(): Promise<void>;
-  connections(limit: number): ConnectionInfo[];
+  close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      const { wheel, accessLog, stats, table } = this.#context;
+      for (const listener of this.#listeners.splice(0)) listener.close();
+      for (const client of [...this.#clients]) client.abort(false);
+      for (const endpoint of table.endpoints.values()) endpoint.closeIdle();
+      wheel.close();
+      accessLog.close();
+      stats.close();
+      this.#drained?.resolve(undefined);
+    }
+    return Promise.resolve();
+  }
+
+  connections(limit: number): ConnectionInfo[] {
+    const list: ConnectionInfo[] = [];
+    for (const client of this.#clients) {
+      if (list.length >= limit) break;
+      list.push(this.#describe(client));
+    }
+    return list;
+  }
+
+  onClientGone(client: ClientConnection): void {
+    this.#clients.delete(client);
+    this.#context.stats.downstream(-1, 0);
+    this.#whenEmpty();
+  }
+
+  #accept(key: string, address: string, open: ConstructorParameters<typeof ClientConnection>[4]): void {
+    const context = this.#context;
+    context.stats.downstream(1, 1);
+    const client = new ClientConnection(context, this, key, address, open);
+    this.#clients.add(client);
+    if (this.#clients.size > context.limits.connections) client.turnAway();
+  }
+
+  #whenEmpty(): void {
+    if (this.#drained !== null && this.#clients.size === 0 && !this.#closed) void this.close();
+  }
+
+  #describe(client: ClientConnection): ConnectionInfo {
+    const { exchange } = client;
+    const { kind } = exchange;
+    const waiting = exchange.phase === "waiting" || exchange.phase === "sent";
+    return {
+      client: client.address,
+      listener: client.listener,
+      state:
+        client.phase === "busy"
+          ? waiting
+            ? "waiting"
+            : "answering"
+          : client.phase === "head"
+            ? "reading"
+            : client.phase === "gone"
+              ? "closing"
+              : client.phase,
+      service: exchange.service?.name ?? "",
+      endpoint: exchange.tries.endpoint?.id ?? "",
+      protocol: kind === "plain" ? "http" : kind,
+      ageMs: Math.round(this.#context.wheel.now - client.openedAt),
+      requests: client.requests,
+    };
+  }
 }

@@ -1,0 +1,50 @@
+/** What must be remembered of a request's head once its bytes are gone: how it may be answered, and whether twice. */
+import { latin1 } from "./framing.ts";
+import { METHOD, isIdempotent } from "./request.ts";
+import type { RequestHead } from "./request.ts";
+
+export class Terms {
+  method: number = METHOD.get;
+  /** Of the client's HTTP/1. */
+  minor = 1;
+  persistent = true;
+  upgrade: "none" | "upgrade" | "websocket" = "none";
+  expectContinue = false;
+  /** The client is another Baton agent. */
+  fromBaton = false;
+  #hasKey = false;
+
+  note(head: RequestHead): void {
+    this.method = head.method;
+    this.minor = head.minor;
+    this.persistent = head.persistent;
+    this.upgrade = head.upgradeField < 0 ? "none" : head.websocket ? "websocket" : "upgrade";
+    this.expectContinue = head.expectContinue;
+    this.fromBaton = head.fromBaton;
+    this.#hasKey = head.hasIdempotencyKey;
+  }
+
+  get toHead(): boolean {
+    return this.method === METHOD.head;
+  }
+
+  /** R15: doing it twice is as good as once, by its method, its key, or the route's word. */
+  repeatable(allowed: readonly string[], image: Buffer): boolean {
+    if (isIdempotent(this.method) || this.#hasKey) return true;
+    return allowed.length > 0 && allowed.includes(methodName(image));
+  }
+}
+
+/** The first word of a request's image. */
+export function methodName(image: Buffer): string {
+  return latin1(image, 0, Math.max(0, image.indexOf(32)));
+}
+
+/** The second one, without its query. */
+export function pathName(image: Buffer): string {
+  const from = image.indexOf(32) + 1;
+  const to = image.indexOf(32, from);
+  const target = latin1(image, from, Math.max(from, Math.min(to, from + 256)));
+  const query = target.indexOf("?");
+  return query === -1 ? target : target.slice(0, query);
+}

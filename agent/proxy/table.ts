@@ -1,0 +1,180 @@
+/**
+ * The routing table: compiled whole from what the core says, immutable, replaced in one assignment. Endpoints are
+ * carried over by identity, so that their connections and counts survive a change that does not concern them (R5).
+ *
+ * Errors  a table that does not hold together is refused with one sentence, and nothing has changed.
+ * Cost    a request on a listener with one service that answers for every host and path costs two compares; otherwise
+ *         one string for the host, one for the path, a map lookup and a scan of the rules.
+ */
+import type { DrainSpec } from "../../proto/contract/spec/types.ts";
+import type { RuleConfig, ServiceConfig, TableConfig } from "./config.ts";
+import { Endpoint } from "./endpoint.ts";
+import type { Ground } from "./ground.ts";
+import { Picker } from "./picker.ts";
+import { checkTable } from "./table-check.ts";
+
+export interface Rule {
+  readonly exact: boolean;
+  readonly path: string;
+  readonly requestMs: number | null;
+  readonly retries: number;
+  /** Methods beyond the idempotent ones that may be sent twice (R15). */
+  readonly retryMethods: readonly string[];
+}
+
+/** What a service's endpoints share, whichever table is live. */
+export class Service {
+  readonly name: string;
+  slot = 0;
+  drain: DrainSpec;
+  accepting = true;
+  rules: readonly Rule[] = [];
+  picker: Picker;
+
+  constructor(name: string, drain: DrainSpec, picker: Picker) {
+    this.name = name;
+    this.drain = drain;
+    this.picker = picker;
+  }
+}
+
+export class ListenerTable {
+  /** Every request is for this one: no host to look at. */
+  readonly only: Service | null;
+  /** Some service behind it takes new traffic; one without services has nothing to part from. */
+  readonly accepting: boolean;
+  readonly #exact = new Map<string, Service>();
+  readonly #wildcards: { readonly suffix: string; readonly service: Service }[] = [];
+  #any: Service | null = null;
+
+  constructor(services: readonly { readonly service: Service; readonly hostnames: readonly string[] }[]) {
+    for (const { service, hostnames } of services) {
+      if (hostnames.length === 0) this.#any ??= service;
+      for (const hostname of hostnames) {
+        const name = hostname.toLowerCase();
+        if (name.startsWith("*.")) this.#wildcards.push({ suffix: name.slice(1), service });
+        else if (!this.#exact.has(name)) this.#exact.set(name, service);
+      }
+    }
+    // The longest suffix is the most specific one (Gateway API).
+    this.#wildcards.sort((a, b) => b.suffix.length - a.suffix.length);
+    const simple = this.#exact.size === 0 && this.#wildcards.length === 0;
+    this.accepting = services.length === 0 || services.some(({ service }) => service.accepting);
+    this.only = simple ? this.#any : null;
+  }
+
+  /** `authority` is a Host value, port and all. */
+  service(authority: string): Service | null {
+    const host = withoutPort(authority).toLowerCase();
+    const exact = this.#exact.get(host);
+    if (exact !== undefined) return exact;
+    for (const { suffix, service } of this.#wildcards) {
+      if (host.length > suffix.length && host.endsWith(suffix)) return service;
+    }
+    return this.#any;
+  }
+}
+
+export interface Table {
+  readonly sequence: number;
+  readonly agent: string;
+  readonly listeners: ReadonlyMap<string, ListenerTable>;
+  readonly services: ReadonlyMap<string, Service>;
+  readonly endpoints: ReadonlyMap<string, Endpoint>;
+}
+
+export const EMPTY_TABLE: Table = {
+  sequence: -1,
+  agent: "",
+  listeners: new Map(),
+  services: new Map(),
+  endpoints: new Map(),
+};
+
+export type Compiled =
+  { readonly kind: "ok"; readonly table: Table } | { readonly kind: "rejected"; readonly why: string };
+
+/** The rule that takes `path` (without its query): Exact before the longest PathPrefix, which ends between segments. */
+export function matchRule(rules: readonly Rule[], path: string): Rule | null {
+  for (const rule of rules) {
+    if (rule.exact) {
+      if (path === rule.path) return rule;
+    } else if (rule.path === "/" || path === rule.path) return rule;
+    else if (path.startsWith(rule.path) && path.charCodeAt(rule.path.length) === 47) return rule;
+  }
+  return null;
+}
+
+/**
+ * Makes the next table from the one that is live. Services and endpoints that go on keep their objects, and are
+ * brought up to date only after the whole config has been found sound.
+ */
+export function compileTable(ground: Ground, config: TableConfig, live: Table): Compiled {
+  const why = checkTable(config, ground.stats.slots);
+  if (why !== null) return { kind: "rejected", why };
+  const services = new Map<string, Service>();
+  const endpoints = new Map<string, Endpoint>();
+  const first = live.sequence < 0;
+  for (const wanted of config.services) {
+    const service = live.services.get(wanted.name) ?? new Service(wanted.name, wanted.drain, new Picker([], 0));
+    services.set(wanted.name, service);
+    update(ground, service, wanted, live, endpoints, !first);
+  }
+  for (const [key, endpoint] of live.endpoints) if (!endpoints.has(key)) endpoint.startDraining();
+  const byIndex = config.services.map(({ name, hostnames }) => ({ service: services.get(name) as Service, hostnames }));
+  const listeners = new Map<string, ListenerTable>();
+  for (const { key, services: indices } of config.listeners) {
+    listeners.set(key, new ListenerTable(indices.flatMap((index) => byIndex[index] ?? [])));
+  }
+  return { kind: "ok", table: { sequence: config.sequence, agent: config.agent, listeners, services, endpoints } };
+}
+
+function update(
+  ground: Ground,
+  service: Service,
+  wanted: ServiceConfig,
+  live: Table,
+  endpoints: Map<string, Endpoint>,
+  fresh: boolean,
+): void {
+  service.slot = wanted.slot;
+  service.drain = wanted.drain;
+  service.accepting = wanted.accepting;
+  service.rules = compileRules(wanted.rules);
+  ground.stats.use(wanted.slot + 1);
+  const shares = wanted.versions.map(({ version, weight, endpoints: members }) => {
+    const serving: Endpoint[] = [];
+    for (const member of members) {
+      const key = `${wanted.name}/${member.id}/${member.address}/${member.port}`;
+      const endpoint = live.endpoints.get(key) ?? new Endpoint(ground, member, fresh);
+      endpoints.set(key, endpoint);
+      endpoint.assign(version, member.slot);
+      ground.stats.use(member.slot + 1);
+      if (member.mode === "draining") endpoint.startDraining();
+      else {
+        if (endpoint.draining) endpoint.stopDraining();
+        serving.push(endpoint);
+      }
+    }
+    return { weight, endpoints: serving };
+  });
+  service.picker = new Picker(shares, ground.limits.ejectPercent);
+}
+
+function compileRules(rules: readonly RuleConfig[]): Rule[] {
+  return rules
+    .map(({ path, timeouts, retry }) => ({
+      exact: path.type === "Exact",
+      path: path.type === "PathPrefix" && path.value.length > 1 ? path.value.replace(/\/+$/, "") || "/" : path.value,
+      requestMs: timeouts.requestMs,
+      retries: retry.attempts,
+      retryMethods: retry.methods,
+    }))
+    .sort((a, b) => Number(b.exact) - Number(a.exact) || b.path.length - a.path.length);
+}
+
+/** `host:port`, `[::1]:port`, `host` → the host. */
+function withoutPort(authority: string): string {
+  const colon = authority.lastIndexOf(":");
+  return colon === -1 || authority.endsWith("]") ? authority : authority.slice(0, colon);
+}
