@@ -5,9 +5,11 @@
  * Errors  `startController` rejects with StoreUnusable, TokenUnusable, ListenFailed: one sentence each, nothing left
  *         open behind it.
  */
+import { setLogger } from "@grpc/grpc-js";
 import type { HostPort } from "../proto/contract/address.ts";
 import { formatHostPort, isLoopback } from "../proto/contract/address.ts";
 import { SESSION } from "../proto/contract/limits.ts";
+import type { Hello } from "../proto/contract/session.ts";
 import type { Clock } from "../proto/kernel/clock.ts";
 import type { Log } from "../proto/kernel/log.ts";
 import type { Random } from "../proto/kernel/random.ts";
@@ -55,6 +57,8 @@ export interface Controller {
 
 export async function startController(options: ControllerOptions): Promise<Controller> {
   const { clock, random, log, software } = options;
+  // By itself grpc-js speaks to stderr, in its own words, of what is told here in one line.
+  setLogger({ error: (message: string) => log.debug({}, message) });
   const agentToken = readToken(options.agentTokenFile);
   const operatorToken = readToken(options.operatorTokenFile);
   if (!isLoopback(options.grpc.address) && (agentToken === null || operatorToken === null)) {
@@ -107,10 +111,14 @@ export async function startController(options: ControllerOptions): Promise<Contr
       token: operatorToken,
       stopping: stopping.signal,
     });
-    const epochAbove = (highest: number): Promise<number> =>
-      highest <= registry.epoch ? Promise.resolve(registry.epoch) : serial.run(() => narrator.raiseEpoch(highest));
+    const epochFor = (hello: Hello): Promise<number> => {
+      // An equal epoch is ours only if we told it: a new store begins at 1 again, and so did the lost one.
+      const ours = fleet.agent(hello.host)?.toldEpoch ?? 0;
+      const above = hello.highestEpoch < registry.epoch || hello.highestEpoch === ours;
+      return above ? Promise.resolve(registry.epoch) : serial.run(() => narrator.raiseEpoch(hello));
+    };
     const event = narrator.event.bind(narrator);
-    const session = { fleet, clock, random, log, reportEveryMs, leaseMs, epochAbove, event };
+    const session = { fleet, clock, random, log, reportEveryMs, leaseMs, epochFor, event };
 
     // HTTP first: /readyz is there to be asked before the first agent comes.
     const http = await serveHttp({

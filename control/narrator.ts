@@ -2,6 +2,7 @@
  * Events, for people: what happened in the fleet and to the controller itself, kept in the store and said in the log.
  * Telling never holds anything up: an event that can't be stored is in the log all the same.
  */
+import type { Hello } from "../proto/contract/session.ts";
 import type { Clock } from "../proto/kernel/clock.ts";
 import type { Log } from "../proto/kernel/log.ts";
 import type { FleetNews } from "./fleet/fleet.ts";
@@ -48,17 +49,14 @@ export class Narrator {
     this.event("controller_started", "", `epoch ${epoch} on ${registry.description}${resumed}`);
   }
 
-  /** An agent has seen a higher epoch than ours: some other controller's, or ours from before the store was lost. */
-  async raiseEpoch(highest: number): Promise<number> {
+  /** An agent has seen an epoch that is not below ours: another controller's, or ours from before the store was lost. */
+  async raiseEpoch({ host, highestEpoch }: Hello): Promise<number> {
     const { registry } = this.#o;
-    if (highest <= registry.epoch) return registry.epoch;
+    // Others may have come with the same news while this one waited its turn; one raise is enough for all.
+    if (highestEpoch < registry.epoch) return registry.epoch;
     const before = registry.epoch;
-    const epoch = await registry.raiseEpoch(highest);
-    this.event(
-      "epoch_raised",
-      "",
-      `an agent has seen epoch ${highest}: this controller goes from ${before} to ${epoch}`,
-    );
+    const epoch = await registry.raiseEpoch(highestEpoch);
+    this.event("epoch_raised", host, `${host} has seen epoch ${highestEpoch}: from ${before} to ${epoch}`);
     return epoch;
   }
 

@@ -53,6 +53,8 @@ export class Agent {
   #confirmed: { readonly hash: string; readonly services: readonly AssignedService[] } | null = null;
   /** Why nothing is sent to it though something is wanted; "" when nothing stands in the way. */
   held = "";
+  /** The highest epoch that this controller has told it; 0 for none. */
+  toldEpoch = 0;
   /** As last looked at, so that its end is told once. */
   lease: Lease = "unknown";
 

@@ -156,6 +156,7 @@ export class Fleet {
       this.#generation += 1;
       const { services, hash } = due;
       const assignment: Assignment = { epoch, generation: this.#generation, hash, services };
+      agent.toldEpoch = epoch;
       agent.inFlight = { assignment, sentAt: this.#options.clock.monotonic() };
       agent.session.send({ kind: "assignment", assignment });
       this.#options.log.debug({ host: agent.name, generation: this.#generation, hash }, "assignment sent");

@@ -19,6 +19,8 @@ import type { Agent, SessionPort } from "./agent.ts";
 import type { Fleet } from "./fleet.ts";
 
 const HELLO_MS = 10_000;
+/** Counted up by one a start, an epoch never comes near; above it there would soon be none left. */
+const HIGHEST_EPOCH = 2 ** 48;
 
 export interface SessionOptions {
   readonly fleet: Fleet;
@@ -27,8 +29,8 @@ export interface SessionOptions {
   readonly log: Log;
   readonly reportEveryMs: number;
   readonly leaseMs: number;
-  /** Makes sure that the controller's epoch is above what an agent has seen, stored before it resolves. */
-  epochAbove(highest: number): Promise<number>;
+  /** The epoch to be told to an agent that says this hello: above any that another controller has told it. */
+  epochFor(hello: Hello): Promise<number>;
   event(kind: string, host: string, message: string): void;
 }
 
@@ -119,11 +121,18 @@ class Session implements SessionPort {
       this.#fail(status.FAILED_PRECONDITION, why);
       return;
     }
-    const epoch = await this.#options.epochAbove(hello.highestEpoch);
+    if (hello.highestEpoch > HIGHEST_EPOCH) {
+      this.#fail(status.INVALID_ARGUMENT, `epoch ${hello.highestEpoch} can't be real; no controller could follow it`);
+      return;
+    }
+    const epoch = await this.#options.epochFor(hello);
     if (this.#isEnded()) return;
     this.#agent = fleet.connect(hello, this);
     if (this.#agent === null) this.#fail(status.UNAVAILABLE, "the controller is stopping");
-    else this.send({ kind: "welcome", welcome: { epoch, session: this.id, reportEveryMs, leaseMs } });
+    else {
+      this.#agent.toldEpoch = epoch;
+      this.send({ kind: "welcome", welcome: { epoch, session: this.id, reportEveryMs, leaseMs } });
+    }
   }
 
   /** Asked anew after a wait: it may have ended meanwhile. */
