@@ -249,6 +249,12 @@ export class Core {
   }
 
   #reconcile(): void {
+    // Not knowing what is wanted is no reason to stop anything: a core that was started again leaves all as it is
+    // until it has its assignment, from disk or from the controller.
+    if (!this.assignments.decided) {
+      this.#tell();
+      return;
+    }
     if (!this.stopping) {
       const views = this.#instances.views();
       for (const action of plan(this.assignments.current, this.link.options.name, views)) {

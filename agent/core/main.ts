@@ -17,6 +17,7 @@ process.on("message", (raw) => {
   if (receive !== undefined) receive(message);
   else if (message.type !== "state" || log !== undefined) early.push(message);
   else {
+    process.title = `baton-core ${message.options.name}`;
     ({ log } = startCore(
       {
         send: (said) => {

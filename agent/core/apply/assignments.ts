@@ -34,6 +34,7 @@ export class Assignments {
   /** The newest that was live in every worker. */
   #live: Assignment | null = null;
   #applied: Applied | null = null;
+  #decided = false;
   #busy = false;
   #waiting: { readonly assignment: Assignment; readonly fenced: boolean } | null = null;
 
@@ -48,6 +49,11 @@ export class Assignments {
   /** What the core works towards. */
   get current(): Assignment | null {
     return this.#current;
+  }
+
+  /** false: nobody has said yet what is wanted, which is no reason to stop anything. */
+  get decided(): boolean {
+    return this.#decided;
   }
 
   get applied(): Applied | null {
@@ -153,6 +159,7 @@ export class Assignments {
       return;
     }
     this.#current = assignment;
+    this.#decided = true;
     this.#events.committed();
   }
 

@@ -55,13 +55,15 @@ function serviceConfig(service: AssignedService, input: TableInput): ServiceConf
   const left = mine.filter((instance) => !named.has(instance));
   drafts.unshift(...leftDrafts(left, input));
   drafts.push(...agentDrafts(service, input, drafts.some(canTake)));
+  // A version with nobody to send to is no news for the workers.
+  const versions = weighted(drafts.filter(({ endpoints }) => endpoints.length > 0));
   return {
     name: service.name,
     hostnames: service.hostnames,
     rules: service.rules,
     drain: service.drain,
     accepting: service.accepting && input.accepting,
-    versions: weighted(drafts),
+    versions,
     slot: input.slot(service.name, "", ""),
   };
 }

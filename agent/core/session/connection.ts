@@ -31,6 +31,9 @@ const CHANNEL = {
   "grpc.keepalive_permit_without_calls": 1,
   // Reconnecting is session.ts's: a call that the library repeats by itself would say Hello twice.
   "grpc.enable_retries": 0,
+  // The library takes what is written off our hands up to this many bytes (1 MiB if not told), and only then says that
+  // the stream is full: a pile of reports that are out of date.
+  "grpc.per_rpc_retry_buffer_size": 64 << 10,
   "grpc.initial_reconnect_backoff_ms": 100,
   "grpc.max_reconnect_backoff_ms": 5_000,
   "grpc.max_receive_message_length": LIMITS.messageBytes,
