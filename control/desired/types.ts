@@ -1,4 +1,9 @@
-/** What `compile` is made from. All of it is kept or reported; nothing is remembered between two calls but `previous`. */
+/**
+ * What `compile` is made from. All of it is kept or reported; nothing is remembered between two calls but `previous`.
+ *
+ * What comes out for an agent stands on what that agent has reported. So the sender sends it nothing before its first
+ * report of the present session: until then it may be running what this answer would stop (I1, I5).
+ */
 import type { AssignedService } from "../../proto/contract/assignment.ts";
 import type { HostDesire, Rollout } from "../model/rollout.ts";
 import type { Host, Revision, Service } from "../model/service.ts";

@@ -13,7 +13,7 @@ import type { HostTrack, Stage } from "../model/rollout.ts";
 import type { Draft } from "./draft.ts";
 import { crashed, neverReady } from "./judge.ts";
 import { advance, draining, enter, shifted, standby, type Turn, wait } from "./track.ts";
-import { mayGoOut, slots } from "./window.ts";
+import { mayGoOut, notServing, slots } from "./window.ts";
 import { list, versionName } from "./words.ts";
 
 export function turnBack(draft: Draft, why: string, actor = "engine"): void {
@@ -77,6 +77,8 @@ function beginBack(draft: Draft, track: HostTrack): Turn {
   const asked = track.revisions.find((entry) => entry.revision === home);
   const others = draining(track.revisions, home);
   const exitsAllowed = evidence.exits(host, home) + 1;
+  // A host that comes back into routing takes up its slot until every gateway knows.
+  const way = track.routed ? ("surge" as const) : ("in-place" as const);
 
   if (home === 0) {
     if (!evidence.live(host)) return wait(draft, track, "to report");
@@ -90,13 +92,18 @@ function beginBack(draft: Draft, track: HostTrack): Turn {
   }
   if (asked?.mode === "serving") {
     const revisions = [...others, asked];
-    const patch = { revisions, routed: true, way: "surge" as const };
+    const patch = { revisions, routed: true, way };
     return enter(draft, track, "draining", patch, `${version} still serves; the rest goes`);
   }
   if (asked !== undefined && evidence.confirmed(host) && evidence.up(host, home)) {
     // It was never told to stop, so nothing needs to be started before traffic turns.
-    const patch = { revisions: shifted(track.revisions, home), routed: true, way: "surge" as const, exitsAllowed };
+    const patch = { revisions: shifted(track.revisions, home), routed: true, way, exitsAllowed };
     return enter(draft, track, "shifting", patch, `${version} is still up and takes new requests`);
+  }
+  if (!track.routed && track.revisions.some((entry) => entry.mode === "serving")) {
+    // Gateways may not have heard yet that it is out.
+    const patch = { way: "in-place" as const, exitsAllowed };
+    return enter(draft, track, "removing", patch, `stays out of routing, to start ${version} in place`);
   }
   if (!track.routed) {
     // Out of routing in mid-move: the target goes first, as it would have had to on the way there.
@@ -112,7 +119,8 @@ function beginBack(draft: Draft, track: HostTrack): Turn {
     const patch = { way: "surge" as const, revisions: standby(track.revisions, home), exitsAllowed };
     return enter(draft, track, "starting", patch, `starts ${version} beside what serves`);
   }
-  if (evidence.live(host) && mayGoOut(draft, track, room.unavailable)) {
+  // A host that serves nobody is not made worse by being taken out: it need not wait for its turn.
+  if (evidence.live(host) && (notServing(draft).has(host) || mayGoOut(draft, track, room.unavailable))) {
     const patch = { way: "in-place" as const, routed: false, exitsAllowed };
     return enter(draft, track, "removing", patch, `out of routing, to start ${version} in place`);
   }

@@ -71,8 +71,10 @@ export class Evidence {
     return [...this.#rollout.hosts.map((track) => track.host), ...this.#gateways.map((view) => view.name)];
   }
 
+  /** Why it refused what it is asked; who serves what is asked has not refused it, whatever it said before. */
   rejected(host: string): string {
-    return this.#context.view.hosts[host]?.rejected ?? "";
+    const view = this.#context.view.hosts[host];
+    return view === undefined || view.appliedHash === view.askedHash ? "" : view.rejected;
   }
 
   drained(host: string): boolean {
@@ -89,8 +91,12 @@ export class Evidence {
     return this.#ready(host, revision, true) >= this.#wanted(host, revision);
   }
 
-  /** Some revision of those asked to serve is ready here: the host takes its share of traffic. */
+  /**
+   * The host takes its share of traffic: some revision of those asked to serve is ready here. One that is moved in place
+   * counts as out until it has served for its bake, as a pod does until `minReadySeconds`.
+   */
   serves(track: HostTrack): boolean {
+    if (track.way === "in-place" && track.stage !== "waiting" && track.stage !== "done") return false;
     if (!track.routed || !this.live(track.host) || this.drained(track.host)) return false;
     return track.revisions.some((asked) => asked.mode === "serving" && this.healthy(track.host, asked.revision));
   }
@@ -137,7 +143,6 @@ export class Evidence {
     return (
       view?.lease === "live" &&
       this.#context.view.change === this.#rollout.change &&
-      view.rejected === "" &&
       // Nothing asked yet is not agreement about nothing.
       view.askedHash !== "" &&
       view.appliedHash === view.askedHash

@@ -2,7 +2,7 @@
 import type { HostTrack, Stage } from "../model/rollout.ts";
 import type { Draft } from "./draft.ts";
 import { turnBack } from "./back.ts";
-import { halt, hold } from "./halt.ts";
+import { halt, hold, maySupplant } from "./halt.ts";
 import { begun, failure } from "./judge.ts";
 import { advance, moving } from "./track.ts";
 import { beginHosts } from "./window.ts";
@@ -14,7 +14,7 @@ export function rollOn(draft: Draft): void {
     turnBack(draft, failed);
     return;
   }
-  if (failed !== null && draft.rollout.pause === null) hold(draft, { reason: "Unhealthy", message: failed });
+  if (failed !== null && maySupplant(draft.rollout.pause)) hold(draft, { reason: "Unhealthy", message: failed });
   halt(draft);
   const { pause } = draft.rollout;
   for (const track of draft.before.hosts) {

@@ -22,10 +22,13 @@ interface Cause {
 
 const CLEARS_ITSELF: ReadonlySet<PauseReason> = new Set(["FleetPartitioned", "Rejected", "DrainTimeout"]);
 
+/** No pause, or one that would not outlast its cause. */
+export const maySupplant = (pause: Pause | null): boolean => pause === null || CLEARS_ITSELF.has(pause.reason);
+
 /** Pauses, changes the pause's reason, or lifts it. */
 export function halt(draft: Draft): void {
   const { pause } = draft.rollout;
-  if (pause !== null && !CLEARS_ITSELF.has(pause.reason)) return;
+  if (!maySupplant(pause)) return;
   const found = loss(draft) ?? overdue(draft) ?? rejected(draft) ?? partitioned(draft);
   if (found !== null) {
     if (pause?.reason !== found.reason || pause.message !== found.message) hold(draft, found);

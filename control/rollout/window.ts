@@ -34,7 +34,10 @@ export function slots(rollout: Rollout, context: Pick<Context, "from" | "to">): 
 /** Hosts whose share of the service's traffic is not being served, as far as is known. Newcomers and leavers have none. */
 export function notServing(draft: Draft): ReadonlySet<string> {
   const counted = draft.rollout.hosts.filter((track) => track.goal !== 0 && track.home !== 0);
-  return new Set(counted.filter((track) => !draft.evidence.serves(track)).map((track) => track.host));
+  // By what was asked before: what this very step puts in or back is not there yet; what it takes out is gone.
+  const before = new Map(draft.before.hosts.map((track) => [track.host, track]));
+  const serves = (track: HostTrack): boolean => track.routed && draft.evidence.serves(before.get(track.host) ?? track);
+  return new Set(counted.filter((track) => !serves(track)).map((track) => track.host));
 }
 
 /** May this host be taken out of routing without more than `maxUnavailable` being out? */

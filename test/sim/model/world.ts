@@ -251,7 +251,10 @@ export class World {
   /** The newest is sent, and sent again while it is not applied: late, twice, out of order. */
   #send(): void {
     const { controller } = this;
+    const view = controller.view(this.now);
     for (const agent of this.agents) {
+      // Nothing is asked of an agent before it has said what it runs: what is asked stands on that.
+      if (view.hosts[agent.name]?.lease !== "live") continue;
       const service = controller.wanted.get(agent.name) ?? null;
       const hash = hashOf(service);
       const sent = this.#sent.get(agent.name);
