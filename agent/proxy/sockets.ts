@@ -10,6 +10,7 @@
  *          its own. Only from that one may a write borrow (`lend`): the connection is paused until the write is done.
  * Errors   they come once, with `onClosed`; a write on a broken connection answers FAILED.
  */
+import { readSync } from "node:fs";
 import { Socket, connect as netConnect, createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { Clock } from "../../proto/kernel/clock.ts";
@@ -123,6 +124,7 @@ export class Wire {
     return new Wire(owner, buffers, (wire) => {
       const options = { ...to, onread: wire.#onread(), allowHalfOpen: true, noDelay: true };
       const socket = netConnect(options, onConnected);
+      wire.#hearOut(socket);
       socket.resume();
       return socket;
     });
@@ -215,6 +217,29 @@ export class Wire {
         return true;
       },
     };
+  }
+
+  /**
+   * An app that refuses an upload early and closes resets the connection: our next write fails, and Node destroys the
+   * socket with the app's answer unread in the kernel (R12). So before it is closed for a failed write, what it has
+   * received is read out.
+   */
+  #hearOut(socket: Socket): void {
+    const destroy = socket._destroy.bind(socket);
+    socket._destroy = (error, done) => {
+      const { fd } = (socket as unknown as { _handle?: { fd?: number } | null })._handle ?? {};
+      if (fd !== undefined && fd >= 0 && (error as NodeJS.ErrnoException | null)?.syscall === "write") this.#salvage(fd);
+      destroy(error, done);
+    };
+  }
+
+  #salvage(fd: number): void {
+    const { shared } = this.#buffers;
+    try {
+      for (let length = readSync(fd, shared); length > 0; length = readSync(fd, shared)) this.#read(shared, length);
+    } catch {
+      // EAGAIN or ECONNRESET: that was all.
+    }
   }
 
   #read(bytes: Buffer, length: number): void {

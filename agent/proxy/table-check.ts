@@ -3,8 +3,6 @@ import { WHOLE } from "../../proto/contract/units.ts";
 import type { EndpointConfig, ServiceConfig, TableConfig } from "./config.ts";
 
 export function checkTable(config: TableConfig, slots: number): string | null {
-  if (!Array.isArray(config.services) || !Array.isArray(config.listeners))
-    return "table: services or listeners missing";
   if (!/^[\x21-\x7e]+$/.test(config.agent))
     return `table: the agent's name ${JSON.stringify(config.agent)} fits no header`;
   const names = new Set<string>();
