@@ -24,6 +24,8 @@ export interface Applied {
   readonly service: string;
   readonly outcome: "created" | "configured" | "unchanged";
   readonly revision: Revision;
+  /** The service as it is once this is stored. */
+  readonly state: Service;
   /** It runs already: taken over from the hosts, not rolled out. */
   readonly adopted: boolean;
 }
@@ -76,8 +78,9 @@ function plan(spec: ServiceSpec, context: ApplyContext): Planned {
   const running = strangers(name, context);
   const adopted = [...running].find(([, label]) => label === version)?.[0];
   const newest = registry.revision(name, service?.newest ?? 0);
-  if (adopted === undefined && newest?.specHash === hash) {
-    return { result: { service: name, outcome: "unchanged", revision: newest, adopted: false }, changes: [] };
+  if (service !== undefined && adopted === undefined && newest?.specHash === hash) {
+    const result = { service: name, outcome: "unchanged", revision: newest, state: service, adopted: false } as const;
+    return { result, changes: [] };
   }
   const versions = [...new Set(running.values())];
   if (adopted === undefined && versions.length > 0) {
@@ -96,7 +99,7 @@ function plan(spec: ServiceSpec, context: ApplyContext): Planned {
       ? `${name} ${version} is revision ${number}`
       : `${name} ${version} runs already as revision ${number}: taken over as it is`;
   return {
-    result: { service: name, outcome, revision, adopted: adopted !== undefined },
+    result: { service: name, outcome, revision, state: next, adopted: adopted !== undefined },
     changes: [
       { kind: "service", service: next },
       { kind: "revision", revision },

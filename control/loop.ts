@@ -63,6 +63,8 @@ export class Loop {
   #tick: Timer | null = null;
   #stopped = false;
   #checkpointAt: Millis = 0;
+  /** Monotonic: no round before, after one that failed. */
+  #restUntil: Millis = 0;
   #compiled: ReadonlyMap<string, readonly AssignedService[]> = new Map();
   /** Rollout → its `change` when that was compiled: what the view says that `askedHash` is of. */
   #compiledAt: ReadonlyMap<string, number> = new Map();
@@ -83,7 +85,8 @@ export class Loop {
   /** There is news: a round follows shortly. */
   poke(): void {
     if (this.#stopped || this.#soon !== null) return;
-    this.#soon = this.#options.clock.after(COALESCE_MS, () => {
+    const delay = Math.max(COALESCE_MS, this.#restUntil - this.#options.clock.monotonic());
+    this.#soon = this.#options.clock.after(delay, () => {
       this.#soon = null;
       void this.#turn();
     });
@@ -131,8 +134,9 @@ export class Loop {
       for (const listener of this.#changed) listener();
     } catch (error) {
       log.error({ err: error }, "a round of the reconcile loop failed; it is tried again");
+      this.#restUntil = clock.monotonic() + RETRY_MS;
       if (error instanceof StoreFailed && error.fenced) this.#options.fenced(error.message);
-      else clock.after(RETRY_MS, () => this.poke(), { background: true });
+      else this.poke();
     }
   }
 
@@ -211,10 +215,16 @@ export class Loop {
       if (decision.rollout === rollout) continue;
       // An end is not told while a loss is still being looked into: it may have to halt the rollout.
       if (decision.rollout.endedAtMs > 0 && books.pending(rollout.service) > 0) continue;
-      await registry.commit(this.transition(rollout, decision.rollout, decision.journal));
+      await this.store(this.transition(rollout, decision.rollout, decision.journal));
       moved = true;
     }
     return { moved, wakeAt };
+  }
+
+  /** Commits, and lets the books know which ledgers were opened or closed by it. */
+  async store(changes: readonly Change[]): Promise<void> {
+    await this.#options.registry.commit(changes);
+    for (const change of changes) if (change.kind === "ledger") this.#options.books.take(change.ledger);
   }
 
   /** All that one decision stores, in one batch. */

@@ -52,16 +52,19 @@ export class Operations {
     options: { readonly deploy: boolean; readonly dryRun: boolean; readonly actor: string },
   ): Promise<readonly AppliedAndRolled[]> {
     return this.#turn(async () => {
-      const { registry, fleet } = this.#o;
+      const { registry, fleet, loop } = this.#o;
       const { actor } = options;
       const { results, changes } = planApply(sources, { registry, fleet, nowMs: this.#o.now(), actor });
       if (options.dryRun) return results.map((result) => ({ ...result, rollout: "" }));
-      if (changes.length > 0) await registry.commit(changes);
-      const rolled: AppliedAndRolled[] = [];
-      for (const result of results) {
-        const rollout = this.#wants(result, options.deploy) ? await this.#begin(result.revision, actor) : null;
-        rolled.push({ ...result, rollout: rollout?.id ?? "" });
-      }
+      // One batch for all: documents whose rollout can't begin are not half taken.
+      const batch = [...changes];
+      const rolled = results.map((result) => {
+        if (!this.#wants(result, options.deploy)) return { ...result, rollout: "" };
+        const begun = this.#begin(result.state, result.revision, actor);
+        batch.push(...begun.changes);
+        return { ...result, rollout: begun.rollout.id };
+      });
+      if (batch.length > 0) await loop.store(batch);
       return rolled;
     });
   }
@@ -117,7 +120,7 @@ export class Operations {
       if (last.stage.kind === "succeeded") {
         throw new Refusal("precondition", `${last.id} succeeded; there is nothing to retry`);
       }
-      return this.#begin(this.#revision(service, { version: "", revision: last.to }), actor);
+      return this.#start(service, this.#revision(service, { version: "", revision: last.to }), actor);
     });
   }
 
@@ -134,7 +137,7 @@ export class Operations {
       const decision = command(rollout, said, context);
       if ("kind" in decision) throw new Refusal("precondition", decision.why);
       if (decision.rollout !== rollout) {
-        await registry.commit(loop.transition(rollout, decision.rollout, decision.journal));
+        await loop.store(loop.transition(rollout, decision.rollout, decision.journal));
       }
       return decision.rollout;
     });
@@ -223,10 +226,10 @@ export class Operations {
     return this.#o.serial.run(work).finally(() => this.#o.loop.poke());
   }
 
-  #wants({ outcome, adopted, service }: Applied, deploy: boolean): boolean {
+  #wants({ outcome, adopted, service, state }: Applied, deploy: boolean): boolean {
     if (adopted || outcome === "unchanged") return false;
     const { registry } = this.#o;
-    return deploy || (registry.newest(service) === undefined && registry.service(service)?.stable === 0);
+    return deploy || (registry.newest(service) === undefined && state.stable === 0);
   }
 
   async #deploy(service: Service, to: Revision, actor: string): Promise<Rollout> {
@@ -245,13 +248,18 @@ export class Operations {
       if (last?.to === to.revision && last.stage.kind === "succeeded") return last;
       throw new Refusal("precondition", `${service.name} serves ${to.version} (revision ${to.revision}) already`);
     }
-    return this.#begin(to, actor);
+    return this.#start(service, to, actor);
   }
 
-  /** A new rollout; one that runs is superseded in the same batch (RACES C6). */
-  async #begin(to: Revision, actor: string): Promise<Rollout> {
+  async #start(service: Service, to: Revision, actor: string): Promise<Rollout> {
+    const { rollout, changes } = this.#begin(service, to, actor);
+    await this.#o.loop.store(changes);
+    return rollout;
+  }
+
+  /** A new rollout, and what is to be stored for it; one that runs is superseded in the same batch (RACES C6). */
+  #begin(service: Service, to: Revision, actor: string): { readonly rollout: Rollout; readonly changes: Change[] } {
     const { registry, loop, books, random } = this.#o;
-    const service = this.service(to.service);
     const from = registry.revision(service.name, service.stable) ?? null;
     const hosts = registry.hosts();
     const id = rolloutId(service.name, to.revision, random);
@@ -284,8 +292,7 @@ export class Operations {
       { kind: "ledger", ledger: books.open(begun.rollout) },
       eventChange({ atMs: this.#o.now(), ...event }),
     );
-    await registry.commit(changes);
-    return begun.rollout;
+    return { rollout: begun.rollout, changes };
   }
 
   #active(service: string): Rollout | undefined {

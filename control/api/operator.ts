@@ -4,7 +4,8 @@
  */
 import { status } from "@grpc/grpc-js";
 import type { handleServerStreamingCall, handleUnaryCall, Metadata } from "@grpc/grpc-js";
-import { PROTOCOL_VERSION } from "../../proto/contract/limits.ts";
+import { LIMITS, PROTOCOL_VERSION } from "../../proto/contract/limits.ts";
+import { RolloutView as WireRolloutView } from "../../proto/gen/baton/v1/operator.ts";
 import type { OperatorServer, RolloutCommand, RolloutView } from "../../proto/gen/baton/v1/operator.ts";
 import type { Log } from "../../proto/kernel/log.ts";
 import type { Loop } from "../loop.ts";
@@ -30,6 +31,9 @@ export interface OperatorOptions extends Shown {
   /** Aborts when the controller stops: streams are ended then. */
   readonly stopping: AbortSignal;
 }
+
+/** Well within one message; of more rollouts than that, the newest are told. */
+const ANSWER_BYTES = LIMITS.messageBytes / 2;
 
 const UNAUTHENTICATED: Status = {
   code: status.UNAUTHENTICATED,
@@ -92,7 +96,14 @@ export function operatorService(options: OperatorOptions): OperatorServer {
       };
     }),
     getService: unary(({ name }) => serviceView(options, operations.service(name))),
-    listServices: unary(() => ({ services: registry.services().map((service) => serviceView(options, service)) })),
+    listServices: unary(() => ({
+      services: registry.services().map((service) => {
+        // Of each only what it rests on and what is newest; GetService has more.
+        const shown = (revision: number): boolean => revision === service.stable || revision === service.newest;
+        const whole = serviceView(options, service);
+        return { ...whole, revisions: whole.revisions.filter(({ revision }) => shown(revision)) };
+      }),
+    })),
     deleteService: unary(async ({ name }, metadata) => {
       await operations.delete(name, actorOf(metadata));
       return {};
@@ -101,7 +112,15 @@ export function operatorService(options: OperatorOptions): OperatorServer {
     getRollout: unary(({ service, rollout }) => view(operations.rollout(service, rollout))),
     listRollouts: unary(async ({ service }) => {
       if (service !== "") operations.service(service);
-      return { rollouts: await Promise.all(registry.rollouts(service).map(view)) };
+      const rollouts: RolloutView[] = [];
+      let room = ANSWER_BYTES;
+      for (const rollout of registry.rollouts(service).toReversed()) {
+        const next = await view(rollout);
+        room -= WireRolloutView.encode(next).finish().length;
+        if (room < 0) break;
+        rollouts.unshift(next);
+      }
+      return { rollouts };
     }),
     watchRollout: stream((call) => watchRollout(call, options)),
     deploy: unary(async ({ service, version, revision, actor }) => {

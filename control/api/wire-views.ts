@@ -20,6 +20,9 @@ import { describe, ended, exitCodeOf, phaseOf, stageName } from "../rollout/desc
 import type { StoredEvent } from "../store/store.ts";
 import { instancesWanted, sharesOf } from "./shares.ts";
 
+/** The newest of a service that are shown. */
+const REVISIONS = 100;
+
 export interface Shown {
   readonly registry: Registry;
   readonly fleet: Fleet;
@@ -44,7 +47,7 @@ export function serviceView(shown: Shown, service: Service): wire.ServiceView {
     name,
     stableRevision: stable,
     stableVersion: resting?.version ?? "",
-    revisions: registry.revisions(name).map(revisionView),
+    revisions: registry.revisions(name).slice(-REVISIONS).map(revisionView),
     rollout: rollout?.id ?? "",
     phase: phaseOfService(shown, service, rollout),
     hostsServing: serving.length,

@@ -92,9 +92,9 @@ export class Books {
     return judged;
   }
 
-  /** Opens a rollout's ledger; the caller stores it with the rollout. */
+  /** A rollout's ledger as it begins. Stored by the caller together with the rollout, then `take`n. */
   open(rollout: Rollout): RolloutLedger {
-    const ledger: RolloutLedger = {
+    return {
       rollout: rollout.id,
       service: rollout.service,
       baseline: this.#snapshot(rollout.service),
@@ -104,18 +104,19 @@ export class Books {
       evidence: [],
       notes: [],
     };
-    this.#ledgers.set(rollout.id, ledger);
-    return ledger;
   }
 
-  /** Closes it: nothing counted later is in it. The caller stores it with the rollout's end. */
+  /** The ledger as it ends: nothing counted later is in it. Stored and taken as `open`'s; null when there is none. */
   close(rollout: string): RolloutLedger | null {
     const ledger = this.#ledgers.get(rollout);
-    if (ledger === undefined) return null;
-    if (ledger.end !== null) return ledger;
-    const closed = { ...ledger, end: this.#snapshot(ledger.service), pending: this.#explainer.pending(ledger.service) };
-    this.#ledgers.set(rollout, closed);
-    return closed;
+    if (ledger === undefined || ledger.end !== null) return ledger ?? null;
+    return { ...ledger, end: this.#snapshot(ledger.service), pending: this.#explainer.pending(ledger.service) };
+  }
+
+  /** What was opened or closed is stored: it counts from now on. */
+  take(ledger: RolloutLedger): void {
+    const known = this.#ledgers.get(ledger.rollout);
+    this.#ledgers.set(ledger.rollout, known === undefined ? ledger : { ...known, end: ledger.end });
   }
 
   /** Keeps what a host's report shows of a target that fails to run. */

@@ -1,0 +1,237 @@
+import { describe, expect, test } from "vitest";
+import type { Agent, SessionPort } from "../../../control/fleet/agent.ts";
+import { Fleet } from "../../../control/fleet/fleet.ts";
+import { holdReason } from "../../../control/fleet/hold.ts";
+import type { Known } from "../../../control/fleet/hold.ts";
+import type { AssignedService, Assignment } from "../../../proto/contract/assignment.ts";
+import type { ControllerMessage, Hello } from "../../../proto/contract/session.ts";
+import { silentLog } from "../../../proto/kernel/log.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+import { instance, report, spec } from "../../support/samples.ts";
+
+const service = (name: string, changes: Partial<AssignedService> = {}): AssignedService => {
+  const { rules, drain, listen } = spec();
+  return {
+    ...{ name, rollout: "", listeners: listen, hostnames: [], rules, drain },
+    ...{ accepting: true, revisions: [], endpoints: [], ...changes },
+  };
+};
+
+const hello = (host: string, changes: Partial<Hello> = {}): Hello => ({
+  ...{ protocolVersion: 1, host, role: "host", labels: {}, boot: "b1", software: "t", address: "127.0.0.1" },
+  ...{ highestEpoch: 0, applied: null, inboundPorts: "assigned", ...changes },
+});
+
+class Session implements SessionPort {
+  readonly id = "s";
+  readonly sent: ControllerMessage[] = [];
+  ended = "";
+  send(message: ControllerMessage): void {
+    this.sent.push(message);
+  }
+  end(why: string): void {
+    this.ended = why;
+  }
+  get assignments(): Assignment[] {
+    return this.sent.flatMap((m) => (m.kind === "assignment" ? [m.assignment] : []));
+  }
+}
+
+function setup(known: readonly string[] = []) {
+  const clock = new FakeClock();
+  const events: string[] = [];
+  const lost: string[] = [];
+  const fleet = new Fleet(
+    {
+      ...{ clock, log: silentLog, leaseMs: 5_000 },
+      news: {
+        changed: () => undefined,
+        event: (kind, host) => events.push(`${kind} ${host}`),
+        report: () => undefined,
+        lost: (agent) => lost.push(agent.name),
+      },
+    },
+    known,
+  );
+  const join = (host: string, changes: Partial<Hello> = {}): { agent: Agent; session: Session } => {
+    const session = new Session();
+    return { agent: fleet.connect(hello(host, changes), session)!, session };
+  };
+  const say = (agent: Agent, session: Session, seq: number): void => {
+    fleet.receive(agent, session, { kind: "report", report: report({ seq }) });
+  };
+  return { clock, events, lost, fleet, join, say };
+}
+
+describe("leases", () => {
+  test("a host is unknown until it reports, live while it is heard, lost after the lease, and back by a report", async () => {
+    const { clock, events, lost, fleet, join, say } = setup();
+    const { agent, session } = join("host-1");
+    expect(fleet.leaseOf(agent)).toBe("unknown");
+    say(agent, session, 1);
+    expect(fleet.leaseOf(agent)).toBe("live");
+    for (let n = 0; n < 20; n++) {
+      await clock.advance(250);
+      fleet.sweep();
+    }
+    expect(fleet.leaseOf(agent)).toBe("lost");
+    expect(lost).toEqual(["host-1"]);
+    say(agent, session, 2);
+    fleet.sweep();
+    expect(events).toEqual(["host_lost host-1", "host_back host-1"]);
+  });
+
+  test("after a start of the controller, a stored host has the time to find its way back", async () => {
+    const { clock, fleet } = setup(["host-1"]);
+    const agent = fleet.agent("host-1")!;
+    await clock.advance(9_900);
+    expect(fleet.leaseOf(agent)).toBe("unknown");
+    await clock.advance(100);
+    expect(fleet.leaseOf(agent)).toBe("lost");
+  });
+
+  test("a controller that was stopped for a minute does not take its own sleep for silence", async () => {
+    const { clock, events, fleet, join, say } = setup();
+    const { agent, session } = join("host-1");
+    say(agent, session, 1);
+    fleet.sweep();
+    await clock.advance(60_000);
+    fleet.sweep();
+    expect(fleet.leaseOf(agent)).toBe("live");
+    expect(events).toEqual([]);
+  });
+
+  test("a step of the wall clock moves no lease", async () => {
+    const { clock, fleet, join, say } = setup();
+    const { agent, session } = join("host-1");
+    say(agent, session, 1);
+    clock.stepWall(3_600_000);
+    await clock.advance(1);
+    expect(fleet.leaseOf(agent)).toBe("live");
+  });
+});
+
+describe("assignments", () => {
+  test("nothing is sent before the session's first report, then the newest, one at a time", () => {
+    const { fleet, join, say } = setup();
+    const { agent, session } = join("host-1");
+    fleet.want("host-1", [service("a")], "");
+    fleet.flush(1);
+    expect(session.assignments).toEqual([]);
+    say(agent, session, 1);
+    fleet.flush(1);
+    fleet.want("host-1", [service("b")], "");
+    fleet.flush(1);
+    fleet.want("host-1", [service("c")], "");
+    fleet.flush(1);
+    expect(session.assignments).toHaveLength(1);
+    const { epoch, generation, hash } = session.assignments[0]!;
+    fleet.receive(agent, session, { kind: "applied", applied: { epoch, generation, hash, services: {} } });
+    fleet.flush(1);
+    expect(session.assignments.map((a) => a.services[0]?.name)).toEqual(["a", "c"]);
+    expect(session.assignments[1]!.generation).toBeGreaterThan(generation);
+  });
+
+  test("an ack with another hash than was sent is no confirmation, and is not asked for again and again", () => {
+    const { events, fleet, join, say } = setup();
+    const { agent, session } = join("host-1");
+    say(agent, session, 1);
+    fleet.want("host-1", [service("a")], "");
+    fleet.flush(1);
+    const { epoch, generation } = session.assignments[0]!;
+    fleet.receive(agent, session, {
+      kind: "applied",
+      applied: { epoch, generation, hash: "0".repeat(64), services: {} },
+    });
+    fleet.flush(1);
+    expect(session.assignments).toHaveLength(1);
+    expect(agent.sync(0)).toMatchObject({ sync: "REJECTED" });
+    expect(events).toEqual(["assignment_rejected host-1"]);
+  });
+
+  test("an agent that lost its state is asked again, whatever it had confirmed before", () => {
+    const { fleet, join, say } = setup();
+    const { agent, session } = join("host-1");
+    say(agent, session, 1);
+    fleet.want("host-1", [service("a")], "");
+    fleet.flush(1);
+    const { epoch, generation, hash } = session.assignments[0]!;
+    fleet.receive(agent, session, { kind: "applied", applied: { epoch, generation, hash, services: {} } });
+    const again = join("host-1", { boot: "b2" });
+    say(again.agent, again.session, 1);
+    fleet.flush(1);
+    expect(again.session.assignments).toHaveLength(1);
+  });
+
+  test("an agent that comes back with what is wanted is asked for nothing", () => {
+    const { fleet, join, say } = setup();
+    const { agent, session } = join("host-1");
+    say(agent, session, 1);
+    fleet.want("host-1", [service("a")], "");
+    const { hash } = agent.wanted!;
+    const again = join("host-1", { applied: { epoch: 1, generation: 4, hash, services: {} } });
+    say(again.agent, again.session, 1);
+    fleet.flush(2);
+    expect(again.session.assignments).toEqual([]);
+    expect(again.agent.sync(0)).toMatchObject({ sync: "SYNCED" });
+  });
+});
+
+describe("sessions", () => {
+  test("a newer session takes the place of the older, whose words no longer count", () => {
+    const { events, fleet, join, say } = setup();
+    const first = join("host-1");
+    say(first.agent, first.session, 5);
+    const second = join("host-1", { boot: "b2" });
+    expect(first.session.ended).toContain("a newer session of host-1");
+    expect(events).toEqual(["host_replaced host-1"]);
+    say(first.agent, first.session, 6);
+    expect(second.agent.report?.seq).toBe(5);
+    fleet.disconnected(first.agent, first.session);
+    expect(second.agent.session).toBe(second.session);
+  });
+
+  test("at the end agents are told to come back at their own moment, and new ones are turned away", () => {
+    const { fleet, join } = setup();
+    const { session } = join("host-1");
+    fleet.shutdown("bye");
+    expect(session.sent.at(-1)).toMatchObject({ kind: "reconnect", reconnect: { reason: "bye" } });
+    expect(session.ended).toBe("bye");
+    expect(fleet.connect(hello("host-2"), new Session())).toBeNull();
+  });
+});
+
+describe("what is held", () => {
+  const known = (changes: Partial<Known> = {}): Known => ({
+    ...{ service: () => true, revision: () => true, retired: () => false, heardOf: () => true, ...changes },
+  });
+  const serving = { epoch: 1, generation: 1, hash: "h", services: { shop: "x" } };
+
+  test("an agent that serves what is not known here", () => {
+    const { join } = setup();
+    const { agent } = join("host-1", { applied: serving });
+    expect(holdReason(agent, [], known())).toBe("");
+    expect(holdReason(agent, [], known({ service: () => false }))).toMatch(/^it serves shop, which this controller/);
+    expect(holdReason(agent, [], known({ service: () => false, retired: () => true }))).toBe("");
+  });
+
+  test("a host that runs a revision not known here, unless it is on its way out", () => {
+    const { join } = setup();
+    const { agent } = join("host-1", { applied: serving });
+    const unknown = known({ revision: () => false });
+    agent.reported(report({ instances: [instance("a", { revision: 7, version: "v7" })] }), 0);
+    expect(holdReason(agent, [], unknown)).toMatch(/^it runs shop v7 \(revision 7\)/);
+    agent.reported(report({ seq: 2, instances: [instance("a", { state: "draining" })] }), 0);
+    expect(holdReason(agent, [], unknown)).toBe("");
+  });
+
+  test("a gateway that would lose its last endpoint on the absence of news", () => {
+    const { join } = setup();
+    const { agent } = join("gateway-1", { role: "gateway", applied: serving });
+    const unheard = known({ heardOf: () => false });
+    expect(holdReason(agent, [service("shop")], unheard)).toMatch(/^no host of shop has reported/);
+    expect(holdReason(agent, [service("shop")], known())).toBe("");
+    const endpoint = { host: "host-1", address: "127.0.0.1", port: 1, mode: "serving" } as const;
+    expect(holdReason(agent, [service("shop", { endpoints: [endpoint] })], unheard)).toBe("");
+  });
+});

@@ -1,0 +1,250 @@
+import { describe, expect, test } from "vitest";
+import { Books } from "../../../control/ledger/books.ts";
+import type { Stored } from "../../../control/ledger/books.ts";
+import type { RolloutLedger } from "../../../control/ledger/types.ts";
+import type { Report } from "../../../proto/contract/report.ts";
+import { instance, report, rollout, traffic } from "../../support/samples.ts";
+
+const nobody = (): boolean => false;
+const nothing: Stored = { counts: [], ledgers: [] };
+const fresh = (): Books => new Books(nothing, 0);
+const running = rollout();
+const open = (books: Books): RolloutLedger => {
+  const ledger = books.open(running);
+  books.take(ledger);
+  return ledger;
+};
+
+/** What a controller that starts anew finds. */
+function restarted(books: Books, at = 0): Books {
+  const { counts, ledgers } = books.checkpoint();
+  return new Books({ counts: structuredClone([...counts]), ledgers: structuredClone([...ledgers]) }, at);
+}
+
+const at = (books: Books, host: string, rows: Report["traffic"], changes: Partial<Report> = {}, when = 0): void => {
+  books.enter(host, "host", report({ traffic: rows, ...changes }), when, when);
+};
+
+describe("counting", () => {
+  test("totals are taken as differences: a repeated or lost report changes nothing", () => {
+    const books = fresh();
+    at(books, "host-1", [traffic("a", { started: 10, completed: 9 })]);
+    open(books);
+    at(books, "host-1", [traffic("a", { started: 15, completed: 14 })]);
+    at(books, "host-1", [traffic("a", { started: 15, completed: 14 })]);
+    at(books, "host-1", [traffic("a", { started: 25, completed: 24, tunnels: 2 })]);
+    expect(books.sum(running.id)).toMatchObject({ edge: "host", requests: 15, carried: 15, tunnels: 2, lostTotal: 0 });
+    expect(books.sumOfService("shop")).toMatchObject({ requests: 25, carried: 24 });
+  });
+
+  test("a new boot begins at nothing, and adds", () => {
+    const books = fresh();
+    open(books);
+    at(books, "host-1", [traffic("a", { started: 10 })]);
+    at(books, "host-1", [traffic("a", { started: 12 })]);
+    at(books, "host-1", [traffic("b", { started: 3 })], { boot: "boot-2" });
+    at(books, "host-1", [traffic("b", { started: 4 })], { boot: "boot-2" });
+    // The first report of an agent that was not known when the rollout began is where its counting begins.
+    expect(books.sum(running.id)?.requests).toBe(2 + 4);
+  });
+
+  test("a row that is gone for a report and comes back is not counted twice", () => {
+    const books = fresh();
+    at(books, "host-1", []);
+    open(books);
+    at(books, "host-1", [traffic("a", { started: 10 })]);
+    at(books, "host-1", []);
+    at(books, "host-1", [traffic("a", { started: 11 })]);
+    expect(books.sum(running.id)?.requests).toBe(11);
+  });
+
+  test("a restart of the controller neither loses nor doubles, in the same boot or across one", () => {
+    let books = fresh();
+    at(books, "host-1", [traffic("a", { started: 5 })]);
+    books.checkpoint();
+    const opened = open(books);
+    at(books, "host-1", [traffic("a", { started: 8 })]);
+    const { counts } = books.checkpoint();
+    // Counted after the last checkpoint: the next controller finds it in the agent's totals.
+    at(books, "host-1", [traffic("a", { started: 9 })]);
+    books = new Books({ counts, ledgers: [opened] }, 0);
+    at(books, "host-1", [traffic("a", { started: 11 })]);
+    expect(books.sum(running.id)?.requests).toBe(6);
+    books = new Books({ counts, ledgers: [opened] }, 0);
+    at(books, "host-1", [traffic("b", { started: 4 })], { boot: "boot-2" });
+    expect(books.sum(running.id)?.requests).toBe(3 + 4);
+  });
+
+  test("where there are gateways they are the edge, and hosts' counts are by version alone", () => {
+    const books = fresh();
+    at(books, "host-1", []);
+    books.enter("gateway-1", "gateway", report(), 0, 0);
+    open(books);
+    at(books, "host-1", [traffic("a", { started: 7, statusClasses: [0, 0, 4, 0, 0, 3] })]);
+    const rows = [traffic("host-1", { started: 6, inFlight: 2, lost: { overload: 1 }, cut: { drain_deadline: 1 } })];
+    books.enter("gateway-1", "gateway", report({ traffic: rows }), 0, 0);
+    expect(books.sum(running.id)).toMatchObject({
+      ...{ edge: "gateway", requests: 6, inFlight: 2, lostTotal: 1 },
+      ...{ lost: { overload: 1 }, cut: { drain_deadline: 1 } },
+    });
+    expect(books.traffic(running.id)).toEqual({ v1: { requests: 7, errors: 3, lost: 0 } });
+  });
+
+  test("a closed ledger takes nothing more in", () => {
+    const books = fresh();
+    at(books, "host-1", []);
+    open(books);
+    at(books, "host-1", [traffic("a", { started: 5 })]);
+    books.take(books.close(running.id)!);
+    at(books, "host-1", [traffic("a", { started: 50 })]);
+    expect(books.sum(running.id)?.requests).toBe(5);
+  });
+});
+
+describe("judging losses", () => {
+  const opened = (): Books => {
+    const books = fresh();
+    at(books, "host-1", [], { instances: [instance("a")] });
+    books.enter("gateway-1", "gateway", report({ traffic: [traffic("host-1")] }), 0, 0);
+    open(books);
+    return books;
+  };
+  const lose = (books: Books, when: number, cause = "response_cut", count = 1): void => {
+    const rows = [traffic("host-1", { started: 5, lost: { [cause]: count } })];
+    books.enter("gateway-1", "gateway", report({ traffic: rows }), when, when);
+  };
+
+  test("what nothing explains is unexplained, but only after the grace", () => {
+    const books = opened();
+    lose(books, 1_000);
+    books.settle(3_900, nobody);
+    expect(books.unexplained(running.id)).toBe(0);
+    expect(books.pending("shop")).toBe(1);
+    books.settle(4_000, nobody);
+    expect(books.unexplained(running.id)).toBe(1);
+    expect(books.sum(running.id)?.notes).toEqual([
+      { atMs: 1_000, host: "gateway-1", cause: "response_cut", count: 1, explanation: "" },
+    ]);
+  });
+
+  test("the news that explains it may come before the loss or after it", () => {
+    for (const [death, loss] of [
+      [1_000, 2_500],
+      [2_500, 1_000],
+    ] as const) {
+      const books = opened();
+      const died = report({
+        incidents: [{ seq: 1, atMs: 1, kind: "worker_died", service: "", message: "worker 3 was killed (SIGKILL)" }],
+      });
+      const steps = [
+        { when: death, act: () => books.enter("host-1", "host", died, death, death) },
+        { when: loss, act: () => lose(books, loss) },
+      ].sort((a, b) => a.when - b.when);
+      for (const step of steps) {
+        step.act();
+        books.settle(step.when, nobody);
+      }
+      books.settle(10_000, nobody);
+      expect(books.unexplained(running.id)).toBe(0);
+      expect(books.sum(running.id)?.notes[0]?.explanation).toBe("host-1: worker 3 was killed (SIGKILL)");
+    }
+  });
+
+  test("an old incident explains nothing new", () => {
+    const books = opened();
+    const died = { seq: 1, atMs: 1, kind: "worker_died", service: "", message: "killed" } as const;
+    books.enter("host-1", "host", report({ incidents: [died] }), 1_000, 1_000);
+    books.settle(1_000, nobody);
+    // Repeated in every report, taken once.
+    books.enter("host-1", "host", report({ incidents: [died] }), 9_000, 9_000);
+    lose(books, 9_000);
+    books.settle(13_000, nobody);
+    expect(books.unexplained(running.id)).toBe(1);
+  });
+
+  test("an instance that ends unasked explains what broke on it; one that was told to end does not", () => {
+    for (const [before, unexplained] of [
+      ["serving", 0],
+      ["draining", 1],
+      ["stopping", 1],
+    ] as const) {
+      const books = opened();
+      at(books, "host-1", [], { seq: 2, instances: [instance("a", { state: before })] }, 500);
+      const ended = instance("a", { state: "failed", exit: { code: 3, signal: null }, reason: "exited with 3" });
+      at(books, "host-1", [], { seq: 3, instances: [ended] }, 1_000);
+      lose(books, 1_000);
+      books.settle(5_000, nobody);
+      expect(books.unexplained(running.id)).toBe(unexplained);
+    }
+  });
+
+  test("while nothing serves there since a crash, losses go on to be explained by it", () => {
+    const books = opened();
+    at(books, "host-1", [], { seq: 2, instances: [instance("a", { state: "failed", reason: "exited with 3" })] }, 500);
+    at(books, "host-1", [], { seq: 3, instances: [instance("b", { state: "starting" })] }, 9_000);
+    lose(books, 9_000, "no_instance", 4);
+    books.settle(13_000, nobody);
+    expect(books.unexplained(running.id)).toBe(0);
+    at(books, "host-1", [], { seq: 4, instances: [instance("b", { state: "serving" })] }, 14_000);
+    lose(books, 20_000, "no_instance", 5);
+    books.settle(24_000, nobody);
+    expect(books.unexplained(running.id)).toBe(1);
+  });
+
+  test("what Baton itself ended is never explained away", () => {
+    const books = opened();
+    at(books, "host-1", [], { seq: 2, instances: [instance("a", { state: "failed" })] }, 1_000);
+    lose(books, 1_000, "overload", 2);
+    books.settle(5_000, nobody);
+    expect(books.unexplained(running.id)).toBe(2);
+  });
+
+  test("a loss towards a host that is silent waits for what became of it", () => {
+    for (const [back, unexplained] of [
+      ["same", 1],
+      ["new boot", 0],
+      ["gone", 0],
+    ] as const) {
+      const books = opened();
+      lose(books, 1_000);
+      books.settle(6_000, (host) => host === "host-1");
+      expect(books.pending("shop")).toBe(1);
+      if (back === "gone") books.gone("host-1", 6_000);
+      else at(books, "host-1", [], { boot: back === "same" ? "boot-1" : "boot-2" }, 6_000);
+      books.settle(10_000, nobody);
+      expect(books.unexplained(running.id)).toBe(unexplained);
+    }
+  });
+
+  test("a loss not yet judged when the controller dies is judged by the next one", () => {
+    const books = opened();
+    books.checkpoint();
+    lose(books, 1_000);
+    const next = restarted(books, 50_000);
+    expect(next.pending("shop")).toBe(1);
+    next.settle(53_000, nobody);
+    expect(next.unexplained(running.id)).toBe(1);
+    expect(next.sum(running.id)?.lostTotal).toBe(1);
+  });
+
+  test("a loss at a host that the gateway carried elsewhere is noted, and halts nothing", () => {
+    const books = opened();
+    at(books, "host-1", [traffic("a", { lost: { upstream_reset: 1 } })], { instances: [instance("a")] }, 1_000);
+    books.settle(5_000, nobody);
+    expect(books.unexplained(running.id)).toBe(0);
+    expect(books.sum(running.id)).toMatchObject({ lostTotal: 0, notes: [{ host: "host-1", explanation: "" }] });
+  });
+});
+
+test("the last words of a target that fails are kept; an exit is not overwritten by the next slow start", () => {
+  const books = fresh();
+  open(books);
+  const slow = instance("a", { state: "starting", healthySinceMs: 0, reason: "readiness: 503", output: ["up"] });
+  books.witness(running.id, "host-1", [slow]);
+  expect(books.evidence(running.id)).toEqual([{ host: "host-1", instance: slow }]);
+  const dead = instance("a", { state: "failed", healthySinceMs: 0, exit: { code: 3, signal: null }, output: ["boom"] });
+  books.witness(running.id, "host-1", [dead]);
+  books.witness(running.id, "host-1", [instance("b", { state: "starting", healthySinceMs: 0, reason: "no answer" })]);
+  books.witness(running.id, "host-1", [instance("b")]);
+  expect(books.evidence(running.id)).toEqual([{ host: "host-1", instance: dead }]);
+});
