@@ -72,7 +72,8 @@ function failures(hosts: readonly RolloutHost[]): readonly string[] {
   const lines: string[] = [];
   for (const host of hosts) {
     for (const one of host.instances) {
-      if (one.exit === "" && one.output.length === 0) continue;
+      const asAsked = one.state === "stopped" && one.exit === "exit code 0";
+      if (asAsked || (one.exit === "" && one.output.length === 0)) continue;
       const exit = one.exit === "" ? one.reason : `${one.exit}${one.reason === "" ? "" : ` (${one.reason})`}`;
       lines.push(`${host.host} ${one.id} ${one.version}: ${one.state}, ${exit}`);
       for (const text of one.output) lines.push(pc.dim(`  | ${text}`));
