@@ -7,7 +7,7 @@ import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { Event, EventsRequest } from "../../proto/gen/baton/v1/operator.ts";
 import { KEEP } from "../store/store.ts";
 import type { StoredEvent } from "../store/store.ts";
-import type { OperatorOptions } from "./operator.ts";
+import type { OperatorContext } from "./context.ts";
 import { endOf, write } from "./outbox.ts";
 import { eventView } from "./wire-views.ts";
 
@@ -17,7 +17,7 @@ const BACKLOG = 10_000;
 
 export async function streamEvents(
   call: ServerWritableStream<EventsRequest, Event>,
-  { registry, stopping }: OperatorOptions,
+  { registry, stopping }: OperatorContext,
 ): Promise<void> {
   const { follow, service, limit } = call.request;
   const over = endOf(call, stopping);

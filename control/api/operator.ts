@@ -7,30 +7,15 @@ import type { handleServerStreamingCall, handleUnaryCall, Metadata } from "@grpc
 import { LIMITS, PROTOCOL_VERSION } from "../../proto/contract/limits.ts";
 import { RolloutView as WireRolloutView } from "../../proto/gen/baton/v1/operator.ts";
 import type { OperatorServer, RolloutCommand, RolloutView } from "../../proto/gen/baton/v1/operator.ts";
-import type { Log } from "../../proto/kernel/log.ts";
-import type { Loop } from "../loop.ts";
 import type { Command, Rollout } from "../model/rollout.ts";
-import type { Operations } from "../operations.ts";
 import { Refusal } from "../refusal.ts";
 import { allows, authorizationOf } from "./auth.ts";
-import type { Token } from "./auth.ts";
+import type { OperatorContext } from "./context.ts";
 import { statusOf } from "./errors.ts";
 import type { Status } from "./errors.ts";
 import { streamEvents } from "./events.ts";
 import { watchRollout } from "./watch.ts";
 import { hostView, rolloutView, serviceView } from "./wire-views.ts";
-import type { Shown } from "./wire-views.ts";
-
-export interface OperatorOptions extends Shown {
-  readonly operations: Operations;
-  readonly loop: Loop;
-  readonly log: Log;
-  readonly token: Token;
-  readonly software: string;
-  readonly startedAtMs: number;
-  /** Aborts when the controller stops: streams are ended then. */
-  readonly stopping: AbortSignal;
-}
 
 /** Well within one message; of more rollouts than that, the newest are told. */
 const ANSWER_BYTES = LIMITS.messageBytes / 2;
@@ -40,7 +25,7 @@ const UNAUTHENTICATED: Status = {
   details: "this controller asks for a token: give it with --token-file",
 };
 
-export function operatorService(options: OperatorOptions): OperatorServer {
+export function operatorService(options: OperatorContext): OperatorServer {
   const { operations, registry } = options;
   const view = (rollout: Rollout): Promise<RolloutView> => rolloutView(options, rollout);
 

@@ -6,7 +6,7 @@ import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { GetRolloutRequest } from "../../proto/gen/baton/v1/operator.ts";
 import { RolloutView } from "../../proto/gen/baton/v1/operator.ts";
 import { sleep } from "../../proto/kernel/clock.ts";
-import type { OperatorOptions } from "./operator.ts";
+import type { OperatorContext } from "./context.ts";
 import { endOf, write } from "./outbox.ts";
 import { rolloutView } from "./wire-views.ts";
 
@@ -14,7 +14,7 @@ const EVERY_MS = 200;
 
 export async function watchRollout(
   call: ServerWritableStream<GetRolloutRequest, RolloutView>,
-  options: OperatorOptions,
+  options: OperatorContext,
 ): Promise<void> {
   const { operations, loop, clock, registry, stopping } = options;
   const { id } = operations.rollout(call.request.service, call.request.rollout);

@@ -42,8 +42,8 @@ describe("counting", () => {
     open(books);
     at(books, "host-1", [traffic("a", { started: 10 })]);
     at(books, "host-1", [traffic("a", { started: 12 })]);
-    at(books, "host-1", [traffic("b", { started: 3 })], { boot: "boot-2" });
-    at(books, "host-1", [traffic("b", { started: 4 })], { boot: "boot-2" });
+    at(books, "host-1", [traffic("a", { started: 3 })], { boot: "boot-2" });
+    at(books, "host-1", [traffic("a", { started: 4 })], { boot: "boot-2" });
     // The first report of an agent that was not known when the rollout began is where its counting begins.
     expect(books.sum(running.id)?.requests).toBe(2 + 4);
   });
@@ -71,7 +71,7 @@ describe("counting", () => {
     at(books, "host-1", [traffic("a", { started: 11 })]);
     expect(books.sum(running.id)?.requests).toBe(6);
     books = new Books({ counts, ledgers: [opened] }, 0);
-    at(books, "host-1", [traffic("b", { started: 4 })], { boot: "boot-2" });
+    at(books, "host-1", [traffic("a", { started: 4 })], { boot: "boot-2" });
     expect(books.sum(running.id)?.requests).toBe(3 + 4);
   });
 
