@@ -7,15 +7,16 @@
 import { flushCompileCache } from "node:module";
 import { LIMITS } from "../../proto/contract/limits.ts";
 import type { Log } from "../../proto/kernel/log.ts";
-import { silentLog } from "../../proto/kernel/log.ts";
 import { systemClock, systemRandom } from "../../proto/runtime/system-clock.ts";
 import { lineLog } from "../keeper/log.ts";
 import type { KeeperToWorker } from "../keeper/protocol.ts";
 import { Proxy } from "../proxy/proxy.ts";
 import { openStatsFile } from "../proxy/stats-writer.ts";
+import { LineFile } from "./line-file.ts";
 import { Worker } from "./worker.ts";
 
-let log: Log = silentLog;
+const DEFECT = 70;
+let log: Log = lineLog("error", { name: "worker" });
 
 const worker = new Worker({
   clock: systemClock,
@@ -23,7 +24,7 @@ const worker = new Worker({
     const { id, generation, agent } = start;
     process.title = `baton-worker ${agent} #${String(id)} generation ${String(generation)}`;
     log = lineLog(start.logLevel, { name: "worker", agent, worker: id, generation });
-    const path = new Proxy({
+    return new Proxy({
       clock: systemClock,
       random: systemRandom,
       log,
@@ -31,8 +32,8 @@ const worker = new Worker({
       stats: openStatsFile(start.statsFile, LIMITS.statSlots),
       onEndpointFailed: (endpoint, error) => tell({ kind: "endpoint-failed", endpoint, error }),
     });
-    return { path, log };
   },
+  log: () => log,
   send: (message) => {
     // A closed channel is told by "disconnect"; what could not be sent then concerns nobody any more.
     if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
@@ -40,14 +41,19 @@ const worker = new Worker({
   exit: (code) => process.exit(code),
 });
 
-/** Written in blocks, off the request's path; the last block at exit. */
-async function openAccessLog(file: string, id: number): Promise<Log> {
-  const { pino } = await import("pino");
-  const destination = pino.destination({ dest: file, sync: false, minLength: 16_384, mkdir: true });
-  systemClock.every(1_000, () => destination.flush(), { background: true });
-  process.on("exit", () => destination.flushSync());
-  const records: Log = pino({ name: "access", base: { worker: id } }, destination);
-  return records;
+/** An access log in a folder that is full, or not there, is no reason to carry no traffic. */
+async function openAccessLog(file: string, id: number): Promise<Log | null> {
+  const failed = (error: unknown): void => log.error({ err: error, file }, "the access log can't be written");
+  try {
+    const lines = new LineFile(file, systemClock, failed);
+    process.on("exit", () => lines.close());
+    const { pino } = await import("pino");
+    const records: Log = pino({ name: "access", base: { worker: id } }, lines);
+    return records;
+  } catch (error) {
+    failed(error);
+    return null;
+  }
 }
 
 process.on("message", (message) => worker.receive(message as KeeperToWorker));
@@ -56,7 +62,7 @@ process.on("disconnect", () => worker.orphaned());
 for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => undefined);
 process.on("uncaughtException", (error) => {
   log.error({ err: error }, "a defect in the worker; it ends, and the keeper starts another");
-  process.exit(70);
+  process.exit(DEFECT);
 });
 // Else it is written at exit, which a killed worker does not have; and its successor is the one in a hurry.
 systemClock.after(1_000, () => flushCompileCache(), { background: true });

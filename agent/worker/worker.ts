@@ -24,10 +24,9 @@ export type WorkerStart = Extract<KeeperToWorker, { type: "start" }>;
 
 export interface WorkerPort {
   readonly clock: Clock;
-  open(
-    start: WorkerStart,
-    tell: (message: WorkerToCore) => void,
-  ): Promise<{ readonly path: DataPath; readonly log: Log }>;
+  open(start: WorkerStart, tell: (message: WorkerToCore) => void): Promise<DataPath>;
+  /** The worker's own once it is opened; before that there is one too, or a failure to open would be silent. */
+  log(): Log;
   send(message: WorkerToKeeper): void;
   /** Ends the process. */
   exit(code: number): void;
@@ -39,7 +38,6 @@ const ORPHAN_MS: Millis = 30_000;
 export class Worker {
   readonly #port: WorkerPort;
   #path: DataPath | null = null;
-  #log: Log | null = null;
   #listeners: WorkerStart["listeners"] = [];
   /** waiting: for a table. */
   #phase: "new" | "waiting" | "listening" | "leaving" = "new";
@@ -56,7 +54,7 @@ export class Worker {
 
   /** The keeper is gone. */
   orphaned(): void {
-    this.#log?.warn({ deadlineMs: ORPHAN_MS }, "the keeper is gone: finishing, then leaving");
+    this.#port.log().warn({ deadlineMs: ORPHAN_MS }, "the keeper is gone: finishing, then leaving");
     this.#port.clock.after(ORPHAN_MS, () => {
       const left = this.#path?.close() ?? Promise.resolve();
       void left.finally(() => this.#port.exit(1));
@@ -82,9 +80,7 @@ export class Worker {
   }
 
   async #start(start: WorkerStart): Promise<void> {
-    const { path, log } = await this.#port.open(start, (message) => this.#tell(message));
-    this.#path = path;
-    this.#log = log;
+    this.#path = await this.#port.open(start, (message) => this.#tell(message));
     this.#listeners = start.listeners;
     this.#phase = "waiting";
     if (start.table !== null) await this.#table(start.table as TableConfig, start.number);
@@ -97,7 +93,7 @@ export class Worker {
     const ok = result.kind === "ok";
     this.#port.send({ type: "tabled", number, ok });
     if (!ok) {
-      this.#log?.error({ sequence: table.sequence, why: result.why }, "table rejected");
+      this.#port.log().error({ sequence: table.sequence, why: result.why }, "table rejected");
       this.#tell({ kind: "rejected", sequence: table.sequence, why: result.why });
       return;
     }
@@ -109,7 +105,7 @@ export class Worker {
     await Promise.all(this.#listeners.map(({ key, fd }) => path.listen(key, { fd })));
     this.#phase = "listening";
     this.#port.send({ type: "serving" });
-    this.#log?.info({ listeners: this.#listeners.length }, "serving");
+    this.#port.log().info({ listeners: this.#listeners.length }, "serving");
   }
 
   #leave(): void {
@@ -132,7 +128,7 @@ export class Worker {
   }
 
   #failed(error: unknown): void {
-    this.#log?.error({ err: error }, "worker can't go on");
+    this.#port.log().error({ err: error }, "worker can't go on");
     this.#port.exit(1);
   }
 }

@@ -100,7 +100,8 @@ function plainPath(statsFile: string): DataPath {
 
 const worker = new Worker({
   clock: systemClock,
-  open: (start) => Promise.resolve({ path: plainPath(start.statsFile), log: silentLog }),
+  open: (start) => Promise.resolve(plainPath(start.statsFile)),
+  log: () => silentLog,
   send: (message) => {
     if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
   },

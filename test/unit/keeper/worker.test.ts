@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import type { KeeperToWorker, WorkerToKeeper } from "../../../agent/keeper/protocol.ts";
 import { Worker } from "../../../agent/worker/worker.ts";
 import type { DataPath } from "../../../agent/worker/worker.ts";
+import type { LogFields } from "../../../proto/kernel/log.ts";
 import { silentLog } from "../../../proto/kernel/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
@@ -29,30 +30,30 @@ function start(path: Partial<DataPath> = {}) {
   const sent: WorkerToKeeper[] = [];
   const did: string[] = [];
   const exits: number[] = [];
+  const errors: unknown[] = [];
+  const log = { ...silentLog, error: (fields: LogFields) => errors.push(fields["err"]) };
   const drained = Promise.withResolvers<undefined>();
   const worker = new Worker({
     clock,
+    log: () => log,
     open: () =>
       Promise.resolve({
-        log: silentLog,
-        path: {
-          apply: ({ sequence }) => (did.push(`apply ${String(sequence)}`), { kind: "ok", sequence }),
-          listen: (key) => Promise.resolve(did.push(`listen ${key}`)),
-          drain: async () => {
-            did.push("drain");
-            await drained.promise;
-          },
-          close: () => (did.push("close"), Promise.resolve()),
-          connections: () => [],
-          ...path,
+        apply: ({ sequence }) => (did.push(`apply ${String(sequence)}`), { kind: "ok", sequence }),
+        listen: (key) => Promise.resolve(did.push(`listen ${key}`)),
+        drain: async () => {
+          did.push("drain");
+          await drained.promise;
         },
+        close: () => (did.push("close"), Promise.resolve()),
+        connections: () => [],
+        ...path,
       }),
     send: (message) => sent.push(message),
     exit: (code) => exits.push(code),
   });
   const types = (): string[] =>
     sent.map((message) => (message.type === "relay" ? (message.body as { kind: string }).kind : message.type));
-  return { clock, worker, sent, did, exits, drained, types };
+  return { clock, worker, sent, did, exits, drained, errors, types };
 }
 
 test("it listens only once it has a table, and serves once it listens on all", async () => {
@@ -116,11 +117,12 @@ test("a table still changes what a draining worker does", async () => {
   expect(did.slice(-2)).toEqual(["drain", "apply 2"]);
 });
 
-test("a listener that fails ends the process with 1", async () => {
-  const { clock, worker, exits, types } = start({ listen: () => Promise.reject(new Error("EBADF")) });
+test("a listener that fails ends the process with 1, and says why", async () => {
+  const { clock, worker, exits, errors, types } = start({ listen: () => Promise.reject(new Error("EBADF")) });
   worker.receive(startWith(table(1)));
   await clock.advance(0);
   expect(exits).toEqual([1]);
+  expect(errors).toEqual([new Error("EBADF")]);
   expect(types()).not.toContain("serving");
 });
 
