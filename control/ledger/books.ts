@@ -14,7 +14,8 @@ import type { Entered } from "./counts.ts";
 import { Explainer } from "./explain.ts";
 import type { Judged } from "./explain.ts";
 import { add, between, sum, ZERO } from "./totals.ts";
-import type { Evidence, HostCounts, HostTotals, LedgerSum, Note, RolloutLedger, Snapshot, Totals } from "./types.ts";
+import type { Span } from "./totals.ts";
+import type { Evidence, HostCounts, LedgerSum, Note, RolloutLedger, Snapshot, Totals } from "./types.ts";
 import { UnaskedEnds } from "./unasked-ends.ts";
 
 /** Hosts whose failed instance is kept a rollout. */
@@ -163,9 +164,7 @@ export class Books {
   sum(rollout: string): LedgerSum | null {
     const ledger = this.#ledgers.get(rollout);
     if (ledger === undefined) return null;
-    const edge = this.#edge(ledger.service);
-    const inFlight = ledger.end === null ? this.#inFlight(ledger.service, edge) : 0;
-    return sumOf(this.#since(ledger), edge, inFlight, ledger.unexplained, ledger.notes);
+    return sumOf(this.#since(ledger), this.#edge(ledger.service), ledger.unexplained, ledger.notes);
   }
 
   /** Since the service was first seen. */
@@ -174,7 +173,7 @@ export class Books {
     const ledgers = [...this.#ledgers.values()].filter((ledger) => ledger.service === service);
     const unexplained = sum(ledgers.map((ledger) => ledger.unexplained));
     const notes = ledgers.flatMap((ledger) => ledger.notes).slice(-NOTES);
-    return sumOf(this.#snapshot(service), edge, this.#inFlight(service, edge), unexplained, notes);
+    return sumOf(between({}, this.#snapshot(service)), edge, unexplained, notes);
   }
 
   forget(service: string): void {
@@ -254,52 +253,48 @@ export class Books {
     return "host";
   }
 
-  #inFlight(service: string, edge: "gateway" | "host"): number {
-    return sum([...this.#agents.values()].filter((a) => a.role === edge).map((a) => a.inFlight(service)));
-  }
-
   #snapshot(service: string): Snapshot {
     const agents = [...this.#agents.values()].filter((agent) => agent.knows(service));
     return Object.fromEntries(agents.map((agent) => [agent.host, agent.totals(service)]));
   }
 
-  #since(ledger: RolloutLedger): Snapshot {
+  #since(ledger: RolloutLedger): readonly Span[] {
     return between(ledger.baseline, ledger.end ?? this.#snapshot(ledger.service));
   }
 }
 
-function byVersion(snapshot: Snapshot, role: "host" | "gateway"): Record<string, Totals> {
+function byVersion(spans: readonly Span[], role: "host" | "gateway"): Record<string, Totals> {
   const totals: Record<string, Totals> = {};
-  for (const host of Object.values(snapshot)) {
-    if (host.role !== role) continue;
-    for (const [version, t] of Object.entries(host.versions)) totals[version] = add(totals[version] ?? ZERO, t);
+  for (const span of spans) {
+    if (span.role !== role) continue;
+    for (const [version, t] of Object.entries(span.versions)) totals[version] = add(totals[version] ?? ZERO, t);
   }
   return totals;
 }
 
 function sumOf(
-  snapshot: Snapshot,
+  spans: readonly Span[],
   edge: "gateway" | "host",
-  inFlight: number,
   unexplained: number,
   notes: readonly Note[],
 ): LedgerSum {
-  const at: readonly HostTotals[] = Object.values(snapshot).filter((host) => host.role === edge);
-  const total = at.flatMap((host) => Object.values(host.versions)).reduce(add, ZERO);
+  const total = Object.values(byVersion(spans, edge)).reduce(add, ZERO);
+  const atHosts = Object.values(byVersion(spans, "host")).reduce(add, ZERO);
+  const atEdge = spans.filter((span) => span.role === edge);
   const named = <K extends string>(names: readonly K[], counts: readonly number[]): Partial<Record<K, number>> => {
     const entries = names.map((name, i) => [name, counts[i] ?? 0] as const).filter(([, count]) => count > 0);
     return Object.fromEntries(entries) as Partial<Record<K, number>>;
   };
   return {
     edge,
-    requests: total.started,
+    requests: total.started + sum(atEdge.map((span) => span.before)),
     carried: total.completed,
     retried: total.retried,
-    drained: total.drained,
+    drained: atHosts.drained,
     tunnels: total.tunnels,
     eventStreams: total.eventStreams,
     clientGone: total.clientGone,
-    inFlight,
+    inFlight: sum(atEdge.map((span) => span.inFlight)),
     cut: named(CUT_CAUSES, total.cut),
     lost: named(LOSS_CAUSES, total.lost),
     lostTotal: sum(total.lost),

@@ -71,11 +71,8 @@ export class AgentCounts {
 
   /** Totals since ever, by version. */
   totals(service: string): HostTotals {
-    return { role: this.role, versions: Object.fromEntries(this.#services.get(service)?.versions ?? []) };
-  }
-
-  inFlight(service: string): number {
-    return this.#services.get(service)?.inFlight ?? 0;
+    const page = this.#services.get(service);
+    return { role: this.role, inFlight: page?.inFlight ?? 0, versions: Object.fromEntries(page?.versions ?? []) };
   }
 
   knows(service: string): boolean {

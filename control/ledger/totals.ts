@@ -1,7 +1,7 @@
 /** Arithmetic of totals: pure. Differences never go below zero; an agent whose counts fall back has lost its memory. */
 import { CUT_CAUSES, LOSS_CAUSES } from "../../proto/contract/report.ts";
 import type { TrafficReport } from "../../proto/contract/report.ts";
-import type { HostTotals, Snapshot, Totals } from "./types.ts";
+import type { Snapshot, Totals } from "./types.ts";
 
 export const ZERO: Totals = {
   started: 0,
@@ -62,17 +62,25 @@ function combineLatency(
   return [...counts].filter(([, count]) => count > 0).sort(([x], [y]) => x - y);
 }
 
-/** What was counted between two moments; an agent or version that the first did not know began at nothing. */
-export function between(start: Snapshot, end: Snapshot): Snapshot {
-  const hosts: Record<string, HostTotals> = {};
-  for (const [host, { role, versions }] of Object.entries(end)) {
-    const before = start[host]?.versions ?? {};
+/** What was counted between two moments. */
+export interface Span {
+  readonly role: "host" | "gateway";
+  readonly versions: Readonly<Record<string, Totals>>;
+  /** At the first moment. */
+  readonly before: number;
+  /** At the last. */
+  readonly inFlight: number;
+}
+
+/** By agent; one that the first moment did not know began at nothing. */
+export function between(start: Snapshot, end: Snapshot): readonly Span[] {
+  return Object.entries(end).map(([host, { role, versions, inFlight }]) => {
+    const known = start[host];
     const rows = Object.entries(versions).map(([version, totals]) => {
-      return [version, subtract(totals, before[version] ?? ZERO)] as const;
+      return [version, subtract(totals, known?.versions[version] ?? ZERO)] as const;
     });
-    hosts[host] = { role, versions: Object.fromEntries(rows) };
-  }
-  return hosts;
+    return { role, versions: Object.fromEntries(rows), before: known?.inFlight ?? 0, inFlight };
+  });
 }
 
 export const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);

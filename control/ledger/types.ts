@@ -49,6 +49,8 @@ export interface ServiceCounts {
 export type Snapshot = Readonly<Record<string, HostTotals>>;
 export interface HostTotals {
   readonly role: "host" | "gateway";
+  /** At that moment, over all versions. */
+  readonly inFlight: number;
   readonly versions: Readonly<Record<string, Totals>>;
 }
 
@@ -99,13 +101,16 @@ export interface RolloutLedger {
 /** The sum that people see. */
 export interface LedgerSum {
   readonly edge: "gateway" | "host";
+  /** Begun since, and those that were in flight when it began: they are carried across too. */
   readonly requests: number;
   readonly carried: number;
   readonly retried: number;
+  /** Counted at the hosts, gateways or not: it is their instances that drain. */
   readonly drained: number;
   readonly tunnels: number;
   readonly eventStreams: number;
   readonly clientGone: number;
+  /** Now, or when it ended. requests = carried + clientGone + cut + lost + inFlight. */
   readonly inFlight: number;
   readonly cut: Readonly<Partial<Record<CutCause, number>>>;
   readonly lost: Readonly<Partial<Record<LossCause, number>>>;

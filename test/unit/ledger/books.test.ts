@@ -90,6 +90,22 @@ describe("counting", () => {
     expect(books.traffic(running.id)).toEqual({ v1: { requests: 7, errors: 3, lost: 0 } });
   });
 
+  test("the sum comes out: what was in flight at the start is carried across, what is at the end is named", () => {
+    const books = fresh();
+    at(books, "host-1", [traffic("a", { started: 10, completed: 6, inFlight: 4 })]);
+    open(books);
+    const rows = [
+      traffic("a", { started: 30, completed: 20, inFlight: 5, clientGone: 2, drained: 3, lost: { internal: 3 } }),
+    ];
+    at(books, "host-1", rows);
+    const sum = books.sum(running.id)!;
+    expect(sum).toMatchObject({ requests: 24, carried: 14, clientGone: 2, lostTotal: 3, inFlight: 5, drained: 3 });
+    expect(sum.requests).toBe(sum.carried + sum.clientGone + sum.lostTotal + sum.inFlight);
+    books.take(books.close(running.id)!);
+    at(books, "host-1", [traffic("a", { started: 30, completed: 25, clientGone: 2, lost: { internal: 3 } })]);
+    expect(books.sum(running.id)).toEqual(sum);
+  });
+
   test("a closed ledger takes nothing more in", () => {
     const books = fresh();
     at(books, "host-1", []);

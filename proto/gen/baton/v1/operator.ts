@@ -241,10 +241,11 @@ export interface Transition {
 
 /** Counts at the edge: the gateways where there are any, else the hosts. */
 export interface LedgerView {
-  /** begun */
+  /** begun, and those in flight when the rollout began: the sum of carried, gone, cut, lost, in flight */
   requests: bigint;
   carried: bigint;
   retried: bigint;
+  /** always counted at the hosts: it is their instances that drain */
   drained: bigint;
   tunnels: bigint;
   eventStreams: bigint;
