@@ -14,9 +14,7 @@ import { baseEnvironment, pickPort } from "./core/drivers/process.ts";
 import type { KeeperStart } from "./core/keeper-link.ts";
 import type { Channel, StateFiles } from "./core/ports.ts";
 import { networkCheck } from "./core/probes/check.ts";
-import { Session } from "./core/session/session.ts";
 import type { AssignmentSource, SourcePort } from "./core/source.ts";
-import { StaticSource } from "./core/static/static-source.ts";
 
 const files: StateFiles = {
   read: readChecked,
@@ -24,11 +22,15 @@ const files: StateFiles = {
   setAside: (path, why) => setAside(path, why).setAside,
 };
 
-export function startCore(channel: Channel, start: KeeperStart): { readonly core: Core; readonly log: Log } {
+export async function startCore(
+  channel: Channel,
+  start: KeeperStart,
+): Promise<{ readonly core: Core; readonly log: Log }> {
   const { options } = start;
   const ambient = { clock: systemClock, random: systemRandom };
   const log = pinoLog({ name: "core", level: options.logLevel }).child({ agent: options.name });
   const software = softwareVersion();
+  const source = await sourceOf(start, log, software);
   const core = new Core({
     ...{ ...ambient, log, files, channel, start },
     instances: {
@@ -37,7 +39,7 @@ export function startCore(channel: Channel, start: KeeperStart): { readonly core
       output: new OutputFiles(join(options.stateDir, "output"), log),
       environment: baseEnvironment(process.env),
     },
-    source: (port) => source(port, start, log, software),
+    source,
     failed: (sentences) => {
       for (const sentence of sentences) process.stderr.write(`baton agent: ${sentence}\n`);
     },
@@ -47,13 +49,22 @@ export function startCore(channel: Channel, start: KeeperStart): { readonly core
   return { core, log };
 }
 
-function source(port: SourcePort, { options }: KeeperStart, log: Log, software: string): AssignmentSource {
-  switch (options.source.kind) {
-    case "static":
-      return new StaticSource({ files: options.source.files, host: options.name, clock: systemClock, log }, port);
+/** Only what is needed is loaded: a core is started again while its agent carries traffic. */
+async function sourceOf(
+  { options }: KeeperStart,
+  log: Log,
+  software: string,
+): Promise<(port: SourcePort) => AssignmentSource> {
+  const ambient = { clock: systemClock, random: systemRandom, log };
+  const { source } = options;
+  switch (source.kind) {
+    case "static": {
+      const { StaticSource } = await import("./core/static/static-source.ts");
+      return (port) => new StaticSource({ ...ambient, files: source.files, host: options.name }, port);
+    }
     case "controller": {
-      const ambient = { clock: systemClock, random: systemRandom, log };
-      return new Session({ ...ambient, agent: options, controller: options.source, software }, port);
+      const { Session } = await import("./core/session/session.ts");
+      return (port) => new Session({ ...ambient, agent: options, controller: source, software }, port);
     }
   }
 }

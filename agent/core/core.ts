@@ -69,7 +69,7 @@ export class Core {
   readonly #first: boolean;
   #reports: number;
   #reportsKept: number;
-  #accepting = true;
+  #accepting: boolean;
   #stoppingSince: Millis | null = null;
   #shutDown = false;
   #touched = false;
@@ -93,6 +93,7 @@ export class Core {
     this.#first = before === null && start.workers.length === 0 && start.processes.length === 0;
     this.#reports = before?.reports ?? 0;
     this.#reportsKept = this.#reports + REPORT_NUMBERS;
+    this.#accepting = before?.accepting ?? true;
     this.#inService = servingEndpoints(table);
     this.#instances = new Instances({
       ...{ ...options.instances, clock, log, random: options.random, link: this.link, host: this.link.options.name },
@@ -207,7 +208,9 @@ export class Core {
       sawEpoch: (epoch) => this.#lastGood.saveFence({ epoch, generation: 0 }),
       applied: () => this.assignments.applied,
       restore: (assignment: Assignment) => this.assignments.restore(assignment),
-      offer: (assignment: Assignment) => this.assignments.offer(assignment),
+      offer: (assignment: Assignment) => {
+        if (!this.stopping) this.assignments.offer(assignment); // nothing new is begun
+      },
       report: () => this.report(),
       instances: () => this.instanceReports(),
       fail: (sentences) => this.fail(sentences),
@@ -327,6 +330,7 @@ export class Core {
       folded: this.statistics.folded,
       incidents: this.incidents.list(),
       generation: this.tables.asked,
+      accepting: this.#accepting,
       reports: this.#reportsKept,
     });
   }
@@ -369,8 +373,7 @@ export class Core {
     const quiet = this.statistics.inFlight() === 0 && this.statistics.totals.downstreamOpen === 0;
     if (!quiet && since < LAME_DUCK_MS) return;
     this.#shutDown = true;
-    this.source.stop();
-    this.link.shutdown();
+    this.link.shutdown(); // and go on reporting: what the workers finish from here on counts
   }
 }
 

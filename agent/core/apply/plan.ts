@@ -45,6 +45,10 @@ export function plan(assignment: Assignment | null, host: string, instances: rea
     if (instance.ending) continue;
     const want = wanted.get(instance.key);
     if (want === undefined || there.has(instance.key)) {
+      const drain = drainOf(assignment, instance);
+      if (hashOf(drain) !== hashOf(instance.drain)) {
+        actions.push({ kind: "policy", id: instance.id, health: instance.health, drain });
+      }
       if (instance.mode !== "absent") actions.push({ kind: "mode", id: instance.id, mode: "absent" });
       continue;
     }
@@ -87,6 +91,12 @@ function wantedOf(service: AssignedService, revision: AssignedRevision, host: st
         key: `${base}/${address}/${String(port)}`,
       }));
   }
+}
+
+/** How one that is left is drained: as its service says now; when that is gone too, nobody is left to wait for. */
+function drainOf(assignment: Assignment | null, instance: InstanceView): DrainSpec {
+  const service = assignment?.services.find(({ name }) => name === instance.service);
+  return service?.drain ?? { ...instance.drain, onTimeout: "cut" };
 }
 
 const samePolicy = (instance: InstanceView, want: Wanted): boolean =>

@@ -89,6 +89,13 @@ export class Connection {
     return true;
   }
 
+  /** Lets what was written go out; the process is about to end. */
+  finish(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#stream.end();
+  }
+
   close(): void {
     if (this.#ended) return;
     this.#ended = true;

@@ -96,6 +96,7 @@ export class Session implements AssignmentSource {
 
   stop(): void {
     this.#report();
+    if (this.#phase.kind === "open") this.#phase.connection.finish();
     this.#leave();
     this.#phase = { kind: "stopped" };
   }

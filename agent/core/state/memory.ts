@@ -20,6 +20,8 @@ export interface Remembered {
   readonly incidents: readonly Incident[];
   /** Listeners that a generation was asked for with, and the newest generation at that moment. */
   readonly generation: { readonly keys: readonly string[]; readonly above: number };
+  /** false: drained by hand. */
+  readonly accepting: boolean;
   /** No report of this boot has a number above this: the next core goes on from here. */
   readonly reports: number;
 }

@@ -106,6 +106,8 @@ export class ScriptedKeeper implements Disposable {
   readonly files = new MemoryFiles();
   readonly folder = mkdtempSync(join(tmpdir(), "baton-core-"));
   readonly said: CoreToKeeper[] = [];
+  /** Told of each message as the core sends it. */
+  onSaid: (message: CoreToKeeper) => void = () => undefined;
   readonly listeners = new Map<string, BoundListener>();
   readonly workers = new Map<number, WorkerState>();
   readonly dead = new Map<number, DeadWorker>();
@@ -288,6 +290,7 @@ export class ScriptedKeeper implements Disposable {
 
   #take(message: CoreToKeeper): void {
     this.said.push(message);
+    this.onSaid(message);
     // As over a real channel: never an answer before the core has gone on.
     queueMicrotask(() => this.#carryOut(message));
   }
