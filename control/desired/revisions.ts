@@ -24,7 +24,11 @@ export function keepServing(asked: Asked, view: HostView | undefined, known: Rea
   const ready = view.instances.filter(isReady).map((instance) => instance.revision);
   if (ready.some((revision) => serving.includes(revision))) return asked;
   const named = new Set(asked.map((entry) => entry.revision));
-  const other = Math.max(0, ...ready.filter((revision) => !named.has(revision) && known.has(revision)));
+  // One that is still starting may be ready by the time this arrives: a machine that has just come back.
+  const starting = view.instances.filter((instance) => instance.state === "starting").map((i) => i.revision);
+  const strange = (revisions: readonly number[]): number =>
+    Math.max(0, ...revisions.filter((revision) => !named.has(revision) && known.has(revision)));
+  const other = strange(ready) === 0 ? strange(starting) : strange(ready);
   if (other === 0) return asked;
   return [
     { revision: other, mode: "serving" },

@@ -98,7 +98,12 @@ export class Evidence {
   serves(track: HostTrack): boolean {
     if (track.way === "in-place" && track.stage !== "waiting" && track.stage !== "done") return false;
     if (!track.routed || !this.live(track.host) || this.drained(track.host)) return false;
-    return track.revisions.some((asked) => asked.mode === "serving" && this.healthy(track.host, asked.revision));
+    return track.revisions.some((asked) => {
+      const ready = this.instances(track.host, asked.revision).filter(
+        (i) => i.healthySinceMs > 0 && i.state === "serving",
+      );
+      return asked.mode === "serving" && ready.length >= this.#wanted(track.host, asked.revision);
+    });
   }
 
   /** The agent's own mark of when the last of them became ready: it changes when one was unready between two reports. */

@@ -43,6 +43,8 @@ export function notServing(draft: Draft): ReadonlySet<string> {
 /** May this host be taken out of routing without more than `maxUnavailable` being out? */
 export function mayGoOut(draft: Draft, track: HostTrack, unavailable: number): boolean {
   const { evidence, rollout } = draft;
+  // A gateway that has not caught up may not send to the others yet.
+  if (!evidence.gatewaysConfirmed()) return false;
   const out = rollout.hosts.filter(
     (t) => moving(t) && t.way === "in-place" && t.goal !== 0 && !evidence.leftBehind(t.host),
   );

@@ -1,5 +1,6 @@
 /** One run of the fuzz test: strikes at their times, then peace, then the verdict. */
 import { expect } from "vitest";
+import type { Rollout } from "../../../control/model/rollout.ts";
 import { resolveCount } from "../../../proto/contract/units.ts";
 import { World, type WorldOptions } from "../../sim/model/world.ts";
 
@@ -113,7 +114,8 @@ export function finish(world: World): void {
   const { controller } = world;
   for (let round = 0; round < 60 && controller.rollout !== null; round++) {
     world.run(5_000, () => controller.rollout === null);
-    const pause = controller.rollout?.pause;
+    // `run` has moved it: what was known of it a line above is not any more.
+    const pause = (controller.rollout as Rollout | null)?.pause;
     if (pause === undefined || pause === null) continue;
     expect(pause.message).not.toBe("");
     world.accept("cut");

@@ -1,0 +1,183 @@
+import { expect, test } from "vitest";
+import type { AssignedService } from "../../../proto/contract/assignment.ts";
+import { compile } from "../../../control/desired/compile.ts";
+import { placed } from "../../../control/desired/placement.ts";
+import type { CompileInput } from "../../../control/desired/types.ts";
+import type { HostDesire } from "../../../control/model/rollout.ts";
+import type { Host, Revision } from "../../../control/model/service.ts";
+import type { FleetView, HostView } from "../../../control/model/view.ts";
+import { revision, STRATEGY } from "../../sim/model/world.ts";
+import { instance } from "../rollout/bench.ts";
+
+const spec = (n: number): Revision => revision(n, { strategy: STRATEGY, onTimeout: "cut" });
+const host = (name: string, patch: Partial<Host> = {}): Host => ({
+  name,
+  role: "host",
+  labels: {},
+  address: "127.0.0.1",
+  software: "1",
+  adminState: "ready",
+  inboundPorts: "assigned",
+  ports: { "shop/0": name.charCodeAt(0) + 40_000 },
+  ...patch,
+});
+const gateway = host("gw", { role: "gateway", inboundPorts: "declared", ports: {} });
+const said = (name: string, patch: Partial<HostView> = {}): HostView => ({
+  name,
+  role: name === "gw" ? "gateway" : "host",
+  lease: "live",
+  adminState: "ready",
+  appliedHash: "x",
+  askedHash: "x",
+  rejected: "",
+  instances: name === "gw" ? [] : [instance(1)],
+  endpointInFlight: {},
+  ...patch,
+});
+const view = (...hosts: readonly HostView[]): ReadonlyMap<string, FleetView> =>
+  new Map([
+    ["shop", { change: 0, traffic: {}, unexplainedLoss: 0, hosts: Object.fromEntries(hosts.map((h) => [h.name, h])) }],
+  ]);
+
+function base(patch: Partial<CompileInput> = {}): CompileInput {
+  return {
+    services: [{ name: "shop", stable: 1, previous: 0, newest: 2 }],
+    revisions: [spec(1), spec(2)],
+    rollouts: [],
+    desires: new Map(),
+    hosts: [gateway, host("a"), host("b")],
+    views: view(said("gw"), said("a"), said("b")),
+    previous: new Map(),
+    ...patch,
+  };
+}
+const at = (compiled: Map<string, AssignedService[]>, name: string): AssignedService => {
+  const service = compiled.get(name)?.[0];
+  if (service === undefined) throw new Error(`nothing is assigned to ${name}`);
+  return service;
+};
+const endpoints = (compiled: Map<string, AssignedService[]>): readonly string[] =>
+  at(compiled, "gw").endpoints.map((endpoint) => `${endpoint.host} ${endpoint.mode}`);
+
+test("without a rollout every host serves the stable revision, and gateways send to all of them", () => {
+  const compiled = compile(base());
+  expect(at(compiled, "a").revisions).toMatchObject([{ revision: 1, mode: "serving", weight: 10_000 }]);
+  expect(at(compiled, "a").listeners).toEqual([{ address: "127.0.0.1", port: 0, protocol: "http" }]);
+  expect(at(compiled, "gw").listeners).toEqual([{ address: "127.0.0.1", port: 8080, protocol: "http" }]);
+  expect(at(compiled, "gw").endpoints).toEqual([
+    { host: "a", address: "127.0.0.1", port: 40_097, mode: "serving" },
+    { host: "b", address: "127.0.0.1", port: 40_098, mode: "serving" },
+  ]);
+});
+
+test("the order in which hosts and services are stored changes no hash", () => {
+  const input = base();
+  const turned = base({ hosts: [...input.hosts].reverse(), revisions: [...input.revisions].reverse() });
+  expect(JSON.stringify(at(compile(turned), "gw"))).toBe(JSON.stringify(at(compile(input), "gw")));
+});
+
+test("a lost host, or one with nothing ready, stays an endpoint: only the gateway's own ejection acts on that (I5)", () => {
+  const previous = compile(base());
+  const silent = base({
+    previous,
+    views: view(said("gw"), said("a", { lease: "lost" }), said("b", { instances: [] })),
+  });
+  expect(endpoints(compile(silent))).toEqual(["a serving", "b serving"]);
+});
+
+test("a controller that has just started keeps unheard hosts as endpoints, though it remembers nothing", () => {
+  const views = view(
+    said("gw"),
+    said("a", { lease: "unknown", instances: [] }),
+    said("b", { lease: "unknown", instances: [] }),
+  );
+  expect(endpoints(compile(base({ views })))).toEqual(["a serving", "b serving"]);
+});
+
+test("a host comes in only when its port is known and something ready serves there", () => {
+  const hosts = [gateway, host("a", { ports: {} }), host("b")];
+  const views = view(said("gw"), said("a"), said("b", { instances: [instance(1, { state: "starting" })] }));
+  expect(endpoints(compile(base({ hosts, views })))).toEqual([]);
+});
+
+test("a host that is drained by an operator stops accepting, drains at the gateways, and is gone when nothing is in flight", () => {
+  const hosts = [gateway, host("a", { adminState: "drain" }), host("b")];
+  const busy = view(said("gw", { endpointInFlight: { a: 1 } }), said("a"), said("b"));
+  const first = compile(base({ hosts, views: busy, previous: compile(base()) }));
+  expect(at(first, "a").accepting).toBe(false);
+  expect(at(first, "a").revisions).toMatchObject([{ mode: "serving" }]);
+  expect(endpoints(first)).toEqual(["a draining", "b serving"]);
+  const still = compile(base({ hosts, views: busy, previous: first }));
+  expect(endpoints(still)).toEqual(["a draining", "b serving"]);
+  expect(endpoints(compile(base({ hosts, previous: still })))).toEqual(["b serving"]);
+  const unapplied = view(said("gw", { appliedHash: "older" }), said("a"), said("b"));
+  expect(endpoints(compile(base({ hosts, previous: still, views: unapplied })))).toEqual(["a draining", "b serving"]);
+});
+
+test("a host found serving another revision keeps it until the right one is ready beside it", () => {
+  const behind = (instances: HostView["instances"]) =>
+    at(
+      compile(
+        base({
+          services: [{ name: "shop", stable: 2, previous: 1, newest: 2 }],
+          views: view(said("a", { instances })),
+        }),
+      ),
+      "a",
+    ).revisions.map((r) => `${r.revision} ${r.mode} ${r.weight}`);
+  expect(behind([instance(1)])).toEqual(["1 serving 10000", "2 standby 0"]);
+  expect(behind([instance(1), instance(2, { state: "starting" })])).toEqual(["1 serving 10000", "2 standby 0"]);
+  expect(behind([instance(1), instance(2, { state: "ready" })])).toEqual(["2 serving 10000"]);
+  expect(behind([instance(1, { state: "failed" })])).toEqual(["2 serving 10000"]);
+});
+
+test("in a rollout the desires are the word, and the gateway keeps the stable revision's face until it is promoted", () => {
+  const desires: HostDesire[] = [
+    {
+      host: "a",
+      routed: true,
+      revisions: [
+        { revision: 2, mode: "serving" },
+        { revision: 1, mode: "draining" },
+      ],
+    },
+    { host: "b", routed: false, revisions: [{ revision: 1, mode: "draining" }] },
+  ];
+  const wider = { ...spec(2), spec: { ...spec(2).spec, hostnames: ["new.example"] } };
+  const input = base({ revisions: [spec(1), wider], desires: new Map([["shop", desires]]), previous: compile(base()) });
+  const compiled = compile(input);
+  expect(at(compiled, "a").revisions.map((r) => [r.revision, r.mode, r.weight])).toEqual([
+    [1, "draining", 0],
+    [2, "serving", 10_000],
+  ]);
+  expect(at(compiled, "a").hostnames).toEqual(["new.example"]);
+  expect(at(compiled, "b").accepting).toBe(false);
+  expect(at(compiled, "gw").hostnames).toEqual([]);
+  expect(endpoints(compiled)).toEqual(["a serving", "b draining"]);
+});
+
+test("an external service without hosts is served by the gateways, each version by its own addresses", () => {
+  const instances = [
+    { version: "v1", host: null, address: "127.0.0.1", port: 9001 },
+    { version: "v2", host: null, address: "127.0.0.1", port: 9002 },
+    { version: "v1", host: "elsewhere", address: "127.0.0.1", port: 9003 },
+  ];
+  const external = { ...spec(1), spec: { ...spec(1).spec, run: { kind: "external" as const, instances } } };
+  expect(placed(external.spec, [gateway])).toEqual(["gw"]);
+  expect(placed(external.spec, [gateway, host("a")])).toEqual(["a"]);
+  const assigned = at(compile(base({ revisions: [external], hosts: [gateway] })), "gw");
+  expect(assigned.endpoints).toEqual([]);
+  expect(assigned.listeners).toEqual([{ address: "127.0.0.1", port: 8080, protocol: "http" }]);
+  expect(assigned.revisions[0]?.run).toEqual({ kind: "external", instances: [instances[0]] });
+});
+
+test("placement: names or labels; neither means every host, and a gateway is never one for processes", () => {
+  const hosts = [gateway, host("b", { labels: { zone: "x" } }), host("a")];
+  const place = (names: readonly string[], labels: Readonly<Record<string, string>>) =>
+    placed({ ...spec(1).spec, placement: { hosts: names, labels } }, hosts);
+  expect(place([], {})).toEqual(["a", "b"]);
+  expect(place(["a"], {})).toEqual(["a"]);
+  expect(place([], { zone: "x" })).toEqual(["b"]);
+  expect(place(["a"], { zone: "x" })).toEqual(["a", "b"]);
+  expect(place(["gone"], {})).toEqual([]);
+});
