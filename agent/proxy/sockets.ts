@@ -228,7 +228,8 @@ export class Wire {
     const destroy = socket._destroy.bind(socket);
     socket._destroy = (error, done) => {
       const { fd } = (socket as unknown as { _handle?: { fd?: number } | null })._handle ?? {};
-      if (fd !== undefined && fd >= 0 && (error as NodeJS.ErrnoException | null)?.syscall === "write") this.#salvage(fd);
+      if (fd !== undefined && fd >= 0 && (error)?.syscall === "write")
+        this.#salvage(fd);
       destroy(error, done);
     };
   }

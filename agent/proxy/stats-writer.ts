@@ -5,8 +5,8 @@
  * Units   counts; latencies are bucketed from microseconds.
  * Errors  a failed write (full disk) is told to `onError`; traffic goes on and the next write carries the same totals.
  *         A slot beyond the file's capacity never gets here: table.ts refuses a table that names one.
- * Cost    an addition and two compares a count; one pwrite of the dirty range a turn of the event loop (setImmediate
- *         runs after the sockets were served and before the loop waits again), which dozens of requests share.
+ * Cost    an addition and a look at a flag a count; one pwrite of the slots that changed a turn of the event loop
+ *         (setImmediate runs after the sockets were served and before the loop waits again), which dozens of requests share.
  */
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { LATENCY_BUCKETS, bucketOf } from "../../proto/contract/histogram.ts";
@@ -20,6 +20,7 @@ import {
   LATENCY_BYTES,
   LAYOUT_VERSION,
   MAGIC,
+  countersAt,
   fileBytes,
   latencyAt,
 } from "./stats-layout.ts";
@@ -64,10 +65,14 @@ export function memoryStatsFile(slots: number): StatsFile & { readonly bytes: Ui
 }
 
 const LATENCY_EVERY_MS: Millis = 100;
+/** Dirty slots that lie within this many go out in one write; wider apart, each in its own. */
+const ONE_WRITE_SLOTS = 64;
+/** Stands for the header in the list of what is dirty: the slot before the first. */
+const HEADER_SLOT = -1;
 
 export class Stats {
   readonly slots: number;
-  /** Header and counters, as they lie in the file; the request path writes here by `add`. */
+  /** Header and counters, as they lie in the file. */
   readonly #counters: Float64Array;
   readonly #counterBytes: Uint8Array;
   readonly #latency: Float64Array;
@@ -75,9 +80,9 @@ export class Stats {
   readonly #file: StatsFile;
   readonly #onError: (error: Error) => void;
   readonly #timer: Timer;
-  /** Dirty range of `#counters`, in floats; empty when from > to. */
-  #from = Number.MAX_SAFE_INTEGER;
-  #to = -1;
+  /** What has changed since the last write: a flag a slot (the header's is the first), and their list. */
+  readonly #dirty: Uint8Array;
+  #list: number[] = [];
   #scheduled = false;
   #latencyDirty = new Set<number>();
   #closed = false;
@@ -93,19 +98,23 @@ export class Stats {
     this.#counterBytes = new Uint8Array(this.#counters.buffer);
     this.#latency = new Float64Array(file.slots * LATENCY_BUCKETS);
     this.#latencyBytes = new Uint8Array(this.#latency.buffer);
+    this.#dirty = new Uint8Array(file.slots + 1);
     this.#counters[HEADER.magic] = MAGIC;
     this.#counters[HEADER.version] = LAYOUT_VERSION;
-    this.#touch(HEADER.magic);
-    this.#touch(HEADER.version);
+    this.#touch(HEADER_SLOT);
     this.flush();
-    this.#timer = clock.every(LATENCY_EVERY_MS, () => this.#writeLatencies(), { background: true });
+    const periodic = (): void => {
+      this.flush();
+      this.#writeLatencies();
+    };
+    this.#timer = clock.every(LATENCY_EVERY_MS, periodic, { background: true });
   }
 
   /** Adds to one of a slot's COUNTERs. */
   add(slot: number, counter: number, amount: number): void {
     const at = HEADER_FLOATS + slot * COUNTERS + counter;
-    this.#counters[at] = (this.#counters[at] ?? 0) + amount;
-    this.#touch(at);
+    this.#counters[at] = (this.#counters[at] as number) + amount;
+    if (this.#dirty[slot + 1] === 0) this.#touch(slot);
   }
 
   get(slot: number, counter: number): number {
@@ -115,33 +124,40 @@ export class Stats {
   /** One answer's time to its head. */
   latency(slot: number, micros: number): void {
     const at = slot * LATENCY_BUCKETS + bucketOf(micros);
-    this.#latency[at] = (this.#latency[at] ?? 0) + 1;
+    this.#latency[at] = (this.#latency[at] as number) + 1;
     this.#latencyDirty.add(slot);
   }
 
   downstream(open: number, accepted: number): void {
     this.#counters[HEADER.downstreamOpen] = (this.#counters[HEADER.downstreamOpen] ?? 0) + open;
     this.#counters[HEADER.downstreamAccepted] = (this.#counters[HEADER.downstreamAccepted] ?? 0) + accepted;
-    this.#touch(HEADER.downstreamOpen);
-    this.#touch(HEADER.downstreamAccepted);
+    this.#touch(HEADER_SLOT);
   }
 
   /** The number of slots that a reader needs to look at. */
   use(slots: number): void {
     if (slots <= (this.#counters[HEADER.slots] ?? 0)) return;
     this.#counters[HEADER.slots] = slots;
-    this.#touch(HEADER.slots);
+    this.#touch(HEADER_SLOT);
   }
 
   /** Writes what changed, now. Also the last words: call it before leaving. */
   flush(): void {
     this.#scheduled = false;
-    if (this.#to < this.#from || this.#closed) return;
-    const from = this.#from * 8;
-    const length = (this.#to + 1) * 8 - from;
-    this.#from = Number.MAX_SAFE_INTEGER;
-    this.#to = -1;
-    this.#write(this.#counterBytes, from, length, from);
+    const list = this.#list;
+    if (list.length === 0 || this.#closed) return;
+    let low = this.slots;
+    let high = HEADER_SLOT;
+    for (const slot of list) {
+      if (slot < low) low = slot;
+      if (slot > high) high = slot;
+    }
+    const together = high - low < ONE_WRITE_SLOTS;
+    const written = together ? this.#writeSlots(low, high) : list.every((slot) => this.#writeSlots(slot, slot));
+    // What could not be written stays dirty; the timer tries again.
+    if (!written) return;
+    for (const slot of list) this.#dirty[slot + 1] = 0;
+    list.length = 0;
   }
 
   close(): void {
@@ -153,30 +169,39 @@ export class Stats {
     this.#file.close();
   }
 
-  #touch(at: number): void {
-    if (at < this.#from) this.#from = at;
-    if (at > this.#to) this.#to = at;
+  #touch(slot: number): void {
+    if (this.#dirty[slot + 1] === 0) {
+      this.#dirty[slot + 1] = 1;
+      this.#list.push(slot);
+    }
     if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(this.#flush);
   }
 
-  #writeLatencies(): void {
-    for (const slot of this.#latencyDirty) {
-      this.#write(this.#latencyBytes, slot * LATENCY_BYTES, LATENCY_BYTES, latencyAt(slot, this.slots));
-    }
-    this.#latencyDirty.clear();
+  #writeSlots(from: number, to: number): boolean {
+    const start = from === HEADER_SLOT ? 0 : countersAt(from);
+    return this.#write(this.#counterBytes, start, countersAt(to + 1) - start, start);
   }
 
-  #write(bytes: Uint8Array, from: number, length: number, position: number): void {
+  #writeLatencies(): void {
+    for (const slot of this.#latencyDirty) {
+      const written = this.#write(this.#latencyBytes, slot * LATENCY_BYTES, LATENCY_BYTES, latencyAt(slot, this.slots));
+      if (written) this.#latencyDirty.delete(slot);
+    }
+  }
+
+  #write(bytes: Uint8Array, from: number, length: number, position: number): boolean {
     try {
       this.#file.write(bytes, from, length, position);
+      return true;
     } catch (error) {
       this.#onError(error as Error);
+      return false;
     }
   }
 }
 
-// The header and the counters lie in one array, so a dirty range may span both.
+// The header and the counters lie in one array.
 if (HEADER_BYTES !== HEADER_FLOATS * 8 || COUNTER_BYTES !== COUNTERS * 8)
   throw new Error("stats-layout: not in floats");

@@ -50,6 +50,7 @@ export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 8_0
 export interface App {
   readonly port: number;
   readonly close: () => Promise<void>;
+  /** Those that Baton has not ended. */
   readonly sockets: Set<Socket>;
   /** Connections ever accepted. */
   accepted: number;
@@ -57,6 +58,7 @@ export interface App {
 
 async function listening(server: Server | HttpServer): Promise<App> {
   const sockets = new Set<Socket>();
+  const all = new Set<Socket>();
   const app = {
     port: 0,
     sockets,
@@ -64,14 +66,20 @@ async function listening(server: Server | HttpServer): Promise<App> {
     close: () =>
       new Promise<void>((resolve) => {
         server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
+        for (const socket of all) socket.destroy();
       }),
   };
   server.on("connection", (socket: Socket) => {
     app.accepted += 1;
     sockets.add(socket);
+    all.add(socket);
     socket.on("error", () => undefined);
-    socket.on("close", () => sockets.delete(socket));
+    // Open as far as Baton is concerned: it has sent neither FIN nor RST.
+    socket.on("end", () => sockets.delete(socket));
+    socket.on("close", () => {
+      sockets.delete(socket);
+      all.delete(socket);
+    });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   app.port = (server.address() as AddressInfo).port;
@@ -105,7 +113,12 @@ export async function deadPort(): Promise<number> {
   return app.port;
 }
 
-export const endpoint = (id: string, port: number, slot: number, more: Partial<EndpointConfig> = {}): EndpointConfig => ({
+export const endpoint = (
+  id: string,
+  port: number,
+  slot: number,
+  more: Partial<EndpointConfig> = {},
+): EndpointConfig => ({
   id,
   address: "127.0.0.1",
   port,

@@ -170,7 +170,10 @@ export class RequestHead {
     if (this.method === METHOD.connect) return REFUSED.method;
     // HTTP/1.0 knows neither upgrades nor interim answers (RFC 9110 §7.8, §10.1.1).
     if (this.minor === 0 || !framing.upgrade || this.hasBody) this.upgradeField = -1;
-    if (this.upgradeField < 0) this.websocket = false;
+    if (this.upgradeField < 0) {
+      this.upgradeField = -1;
+      this.websocket = false;
+    }
     if (this.minor === 0 || !this.hasBody) this.expectContinue = false;
     return this.#form(bytes);
   }

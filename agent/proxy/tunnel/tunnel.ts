@@ -40,6 +40,8 @@ export class Tunnel implements UpstreamUser, Expiring {
   readonly #deadline = new Deadline(this);
   #lastActive: number;
   #forceAt = Number.POSITIVE_INFINITY;
+  /** The client has ended a WebSocket without a Close: it did not part, it left. */
+  #left = false;
 
   constructor(context: Context, client: Wire, upstream: Upstream, websocket: boolean, owner: TunnelOwner) {
     this.#context = context;
@@ -100,6 +102,8 @@ export class Tunnel implements UpstreamUser, Expiring {
   }
 
   onClientEnd(): void {
+    const open = this.phase === "open" || this.phase === "leaving";
+    this.#left = this.websocket && open && !this.#fromApp.closed && !this.#fromClient.closed;
     this.#upstream.wire.end();
     if (this.phase === "said") this.#finish();
     else this.#maybeOver();
@@ -205,6 +209,6 @@ export class Tunnel implements UpstreamUser, Expiring {
       this.#upstream.user = null;
       this.#upstream.wire.end();
     } else this.#upstream.discard();
-    this.#owner.onTunnelEnd(end);
+    this.#owner.onTunnelEnd(end === "completed" && this.#left ? "client_gone" : end);
   }
 }

@@ -288,7 +288,9 @@ test("R9: an instance that goes before its 100 costs nothing: the request is sen
 });
 
 test("R3, R12: an early refusal reaches a client that is still sending, and its connection is not reset", async () => {
-  const app = await httpApp((_req, res) => res.writeHead(413, { "content-length": "8", connection: "close" }).end("too much"));
+  const app = await httpApp((_req, res) =>
+    res.writeHead(413, { "content-length": "8", connection: "close" }).end("too much"),
+  );
   await using kit = await Kit.start([endpoint("a", app.port, 1)], { lingerMs: 2_000 });
   kit.keep(app);
   for (let i = 0; i < 10; i++) {
