@@ -3,6 +3,7 @@
  * figures in the notes are of ten and more); chance is seeded by SEED, so that a run can be repeated.
  */
 import { afterEach, expect, test } from "vitest";
+import { EXIT } from "../../proto/contract/limits.ts";
 import { integer, seededRandom } from "../../proto/kernel/random.ts";
 import type { ClientLedger, LossRecord } from "../loss/ledger.ts";
 import type { DemoCluster } from "../support/cluster.ts";
@@ -14,6 +15,8 @@ const SEED = Number(process.env["SEED"] ?? 20_260_101);
 const RATE = 100;
 /** A rollout of three hosts takes about this long: moments are drawn from all of it. */
 const ROLLOUT_MS = 9_000;
+/** A request that was written so shortly before the strike may not have been read by anyone. */
+const JUST_ARRIVED_MS = 20;
 const PER_KILL_MS = 60_000;
 
 const random = seededRandom(SEED);
@@ -26,24 +29,27 @@ afterEach(() => {
 /** KILLS rollouts to and fro under traffic, with one `strike` at a random moment of each. */
 async function underFire(
   demo: DemoCluster,
-  strike: (turn: number, next: string) => void | Promise<void>,
+  strike: () => void | Promise<void>,
+  mayRollBack = false,
 ): Promise<{ ledger: ClientLedger; batonLost: Record<string, number>; unexplained: number; strikes: number[] }> {
   const traffic = demo.traffic(RATE, SEED);
   await wait(1_000);
   const strikes: number[] = [];
   const rollouts: string[] = [];
+  let now = "v1";
   for (let turn = 0; turn < KILLS; turn++) {
-    const next = turn % 2 === 0 ? "v2" : "v1";
+    const next = now === "v1" ? "v2" : "v1";
     const rollout = await demo.deploy(next);
     rollouts.push(rollout);
     const moment = integer(random, ROLLOUT_MS);
     await wait(moment);
     strikes.push(Date.now());
-    await strike(turn, next);
+    await strike();
     const end = await demo.until(rollout, (view) => view.ended);
     kept.push(`  turn ${turn}: struck ${moment} ms into ${told(end)}`);
-    expect(told(end)).toContain("Succeeded");
-    await expectOnly(demo, next);
+    expect(told(end)).toMatch(mayRollBack ? /Succeeded|RolledBack/ : /Succeeded/);
+    now = end.exitCode === EXIT.done ? next : now;
+    await expectOnly(demo, now);
   }
   const ledger = await traffic.stop();
   await wait(4_000); // the agents' last counts, and the grace in which a loss finds its explanation
@@ -113,7 +119,10 @@ test(
     // What the client lost was in flight at a strike, and Baton names at least as much.
     const late = ledger.losses.filter((loss) => !strikes.some((at) => loss.atMs >= at - 50 && loss.atMs < at + 3_000));
     expect(late, shown(late)).toEqual([]);
-    expect(sum(batonLost)).toBeGreaterThanOrEqual(ledger.total.lost);
+    // All but what had only just reached the socket, unread: no one but the kernel knew of it.
+    const unread = ledger.losses.filter((loss) => loss.bytesReceived === 0 && loss.afterMs < JUST_ARRIVED_MS);
+    expect(ledger.losses).toHaveLength(ledger.total.lost);
+    expect(ledger.total.lost - sum(batonLost)).toBeLessThanOrEqual(unread.length);
     expect(unexplained).toBe(0);
   },
 );
@@ -123,10 +132,12 @@ test(
   { timeout: KILLS * PER_KILL_MS },
   async () => {
     await using demo = await demoCluster();
-    const { ledger, unexplained } = await underFire(demo, () => {
+    // A new version whose instance dies while it serves is taken back: that is the rollout's word on it, not a defect.
+    const strike = (): void => {
       const apps = partsOf(demo.cluster.pid(pick(demo.cluster.hosts))).apps;
       process.kill(pick(apps), "SIGKILL");
-    });
+    };
+    const { ledger, unexplained } = await underFire(demo, strike, true);
     const idempotent = ledger.losses.filter((loss) => !["post", "upload"].includes(loss.kind));
     const unanswered = idempotent.filter((loss) => loss.bytesReceived === 0);
     expect(unanswered, shown(unanswered)).toEqual([]);
