@@ -22,7 +22,7 @@ import { WorkerTables } from "./apply/worker-tables.ts";
 import { Drains } from "./drains.ts";
 import { Incidents } from "./incidents.ts";
 import { Instances } from "./instances/instances.ts";
-import type { InstanceWorld } from "./instances/instances.ts";
+import type { InstanceWorld } from "./instances/world.ts";
 import { KeeperLink } from "./keeper-link.ts";
 import type { KeeperStart } from "./keeper-link.ts";
 import type { Ambient, Channel } from "./ports.ts";

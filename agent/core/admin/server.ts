@@ -194,11 +194,14 @@ function sameToken(header: string | undefined, token: string): boolean {
   return header !== undefined && timingSafeEqual(digest(header), digest(`Bearer ${token}`));
 }
 
+/** Without a readable token nobody has the right one. */
 function readToken(file: string, log: Log): string {
   try {
-    return readFileSync(file, "utf8").trim();
+    const token = readFileSync(file, "utf8").trim();
+    if (token !== "") return token;
+    log.error({ file }, "the token file is empty; admin answers nothing but /healthz and /readyz");
   } catch (error) {
-    log.error({ err: error, file }, "the token file can't be read; admin answers nobody but /healthz and /readyz");
-    return randomUUID();
+    log.error({ err: error, file }, "the token file can't be read; admin answers nothing but /healthz and /readyz");
   }
+  return randomUUID();
 }

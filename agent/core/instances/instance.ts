@@ -12,10 +12,10 @@ import type { Millis, Timer } from "../../../proto/kernel/clock.ts";
 import type { ProcessState } from "../../keeper/protocol.ts";
 import { processSpec, saysPortTaken } from "../drivers/process.ts";
 import { Health } from "../probes/health.ts";
-import type { InstanceWorld } from "./instances.ts";
 import { isAlive, next } from "./life.ts";
 import type { Life, LifeEffect, LifeEvent } from "./life.ts";
 import type { InstanceMode, InstanceRecord, InstanceView } from "./record.ts";
+import type { InstanceWorld } from "./world.ts";
 
 const RESTART_BACKOFF = { baseMs: 500, maxMs: 30_000 };
 const STEADY_MS = 30_000;
