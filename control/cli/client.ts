@@ -42,6 +42,7 @@ export class Controller implements Disposable {
       "grpc.initial_reconnect_backoff_ms": 100,
       "grpc.max_reconnect_backoff_ms": 1_000,
     });
+    this.#metadata.set("baton-actor", actor());
     if (options.tokenFile !== undefined) this.#metadata.set("authorization", `Bearer ${readToken(options.tokenFile)}`);
   }
 
@@ -107,6 +108,12 @@ export class Controller implements Disposable {
         return new CliError(error.details === "" ? error.message : error.details, EXIT.failed);
     }
   }
+}
+
+/** Who does it, for the journal. */
+export function actor(): string {
+  const name = process.env["BATON_ACTOR"] ?? process.env["USER"] ?? process.env["LOGNAME"] ?? "unknown";
+  return name.replace(/[^\x20-\x7e]/g, "?").slice(0, 128); // what metadata may carry
 }
 
 function readToken(file: string): string {

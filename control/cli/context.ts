@@ -54,8 +54,3 @@ export function connect(options: CommonOptions): Controller {
     ...(options.tokenFile === undefined ? {} : { tokenFile: options.tokenFile }),
   });
 }
-
-/** Who did it, for the journal. */
-export function actor(): string {
-  return process.env["BATON_ACTOR"] ?? process.env["USER"] ?? process.env["LOGNAME"] ?? "unknown";
-}

@@ -2,9 +2,9 @@
 import type { Command } from "commander";
 import { EXIT } from "../../../proto/contract/limits.ts";
 import { formatProblem, parseFiles } from "../../../proto/contract/spec/parse.ts";
-import { Api } from "../client.ts";
+import { Api, actor } from "../client.ts";
 import type { CommonOptions, WaitOptions } from "../context.ts";
-import { actor, connect, wholeNumber, withController, withWait } from "../context.ts";
+import { connect, wholeNumber, withController, withWait } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { readDocuments } from "../files.ts";
 import { print, remark, table } from "../output.ts";

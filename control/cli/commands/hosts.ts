@@ -3,9 +3,9 @@ import type { Command } from "commander";
 import { EXIT } from "../../../proto/contract/limits.ts";
 import type { HostView } from "../../../proto/gen/baton/v1/operator.ts";
 import type { Controller } from "../client.ts";
-import { Api } from "../client.ts";
+import { Api, actor } from "../client.ts";
 import type { CommonOptions } from "../context.ts";
-import { actor, connect, duration, withController } from "../context.ts";
+import { connect, duration, withController } from "../context.ts";
 import { print, remark } from "../output.ts";
 import { count } from "../render/units.ts";
 
