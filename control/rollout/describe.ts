@@ -1,6 +1,7 @@
 /** A rollout in words: its phase, the exit code of whoever waits for it, and one sentence that says how it goes on. */
 import { EXIT } from "../../proto/contract/limits.ts";
 import { formatDuration } from "../../proto/contract/units.ts";
+import type { Millis } from "../../proto/kernel/clock.ts";
 import type { Pause, Phase, Rollout } from "../model/rollout.ts";
 import { moving } from "./track.ts";
 import type { Context } from "./types.ts";
@@ -52,7 +53,7 @@ export function exitCodeOf(rollout: Rollout): number {
   }
 }
 
-type Described = Pick<Context, "from" | "to"> & { readonly now: number };
+type Described = Pick<Context, "from" | "to" | "now">;
 
 export function describe(rollout: Rollout, context: Described): string {
   const { service, stage, hosts } = rollout;
@@ -67,7 +68,7 @@ export function describe(rollout: Rollout, context: Described): string {
       return `No host matches the placement of ${service}: it begins when one connects, and \`baton rollout abort ${service}\` gives it up.`;
     case "step":
       if (stage.of === "baking")
-        return `Every host serves ${to}; it is watched for ${bake(rollout)} more before it is stable; \`baton rollout promote ${service}\` does not wait.`;
+        return `Every host serves ${to}; it is watched for ${bakeLeft(rollout, context.now)} more before it is stable; \`baton rollout promote ${service}\` does not wait.`;
       return `${done} of ${hosts.length} hosts serve ${to}; ${waits(rollout)}; \`baton rollout abort ${service}\` goes back to ${from}.`;
     case "promoting":
     case "draining":
@@ -100,8 +101,12 @@ function waits(rollout: Rollout): string {
   return shown.length === 0 ? "under way" : `waits: ${list(shown)}`;
 }
 
-/** What the final bake was set to; how much is left of it changes by itself, and the sentence should not. */
-const bake = (rollout: Rollout): string => formatDuration(rollout.strategy.minHealthyMs);
+/** What is left of the final bake, in whole seconds. */
+function bakeLeft(rollout: Rollout, now: Millis): string {
+  const lastMoved = Math.max(...rollout.hosts.map((track) => track.sinceMs));
+  const left = Math.max(0, lastMoved + rollout.strategy.minHealthyMs - now);
+  return formatDuration(Math.ceil(left / 1_000) * 1_000);
+}
 
 const WAY_ON: Readonly<Record<Pause["reason"], string>> = {
   Manual: "`resume` goes on, `abort` rolls back",
