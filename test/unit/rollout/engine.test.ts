@@ -109,6 +109,18 @@ group("no news is no news (I5)", () => {
     expect(bench.rollout.pause).toBeNull();
   });
 
+  test("a host that falls silent in mid-move is not taken for drained, though nothing is reported in flight on it", () => {
+    const bench = new Bench({ strategy: { maxSurge: count(0), maxUnavailable: count(1) } });
+    bench.says.set("gw", { endpointInFlight: { a: 1 } });
+    bench.rest();
+    expect(bench.track("a")).toMatchObject({ stage: "removing", routed: false });
+    bench.says.set("gw", {});
+    bench.says.set("a", { ...bench.says.get("a"), lease: "unknown" });
+    bench.after(600_000);
+    expect(modes(bench, "a")).toEqual(["1 serving"]);
+    expect(bench.track("a")).toMatchObject({ stage: "removing", waitingFor: "to report" });
+  });
+
   test("with every host lost it pauses even where policy says to go on: nobody is left to roll", () => {
     const bench = new Bench({ strategy: { onPartition: "continue" } }).rest();
     for (const name of ["a", "b", "c"]) bench.says.set(name, { lease: "lost" });
