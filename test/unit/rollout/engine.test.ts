@@ -26,7 +26,7 @@ function shifted(options = {}): Bench {
 group("the barrier", () => {
   test("an agreement about what was asked before confirms nothing", () => {
     const bench = standingBy();
-    bench.now += 60_000;
+    bench.now += 5_000;
     const before = bench.rollout;
     bench.step({ ...bench.view(), change: bench.rollout.change - 1 });
     expect(modes(bench, "a")).toEqual(["1 serving", "2 standby"]);
