@@ -11,11 +11,14 @@ import type { WireOwner } from "./sockets.ts";
 export type ListenAt = { readonly fd: number } | { readonly host: string; readonly port: number };
 
 const BACKLOG = 4_096;
+/** Between two lines of the log about connections that can't be accepted. */
+const QUIET_MS = 1_000;
 
 export class Listener {
   readonly #server: Server;
   readonly #key: string;
   readonly #ground: Ground;
+  #toldAt = Number.NEGATIVE_INFINITY;
 
   constructor(
     ground: Ground,
@@ -39,13 +42,18 @@ export class Listener {
       this.#server.once("error", reject);
       this.#server.listen({ ...at, backlog: BACKLOG }, () => {
         this.#server.off("error", reject);
-        // Too many open files, as a rule: the connection waits in the queue, and the ones that run go on.
-        this.#server.on("error", (error) => {
-          this.#ground.log.error({ err: error, listener: this.#key }, "a connection could not be accepted");
-        });
+        this.#server.on("error", (error) => this.#failed(error));
         resolve(this.#server.address() as AddressInfo);
       });
     });
+  }
+
+  /** Too many open files, as a rule: the connection waits in the queue, the ones that run go on, the log stays short. */
+  #failed(error: Error): void {
+    const { wheel, log } = this.#ground;
+    if (wheel.now - this.#toldAt < QUIET_MS) return;
+    this.#toldAt = wheel.now;
+    log.error({ err: error, listener: this.#key }, "a connection could not be accepted");
   }
 
   close(): void {

@@ -228,8 +228,7 @@ export class Wire {
     const destroy = socket._destroy.bind(socket);
     socket._destroy = (error, done) => {
       const { fd } = (socket as unknown as { _handle?: { fd?: number } | null })._handle ?? {};
-      if (fd !== undefined && fd >= 0 && (error)?.syscall === "write")
-        this.#salvage(fd);
+      if (fd !== undefined && fd >= 0 && isFailedWrite(error)) this.#salvage(fd);
       destroy(error, done);
     };
   }
@@ -263,6 +262,8 @@ export class Wire {
     }
   }
 }
+
+const isFailedWrite = (error: NodeJS.ErrnoException | null): boolean => error?.syscall === "write";
 
 /** Node's handle under an accepted socket, in a new Socket that reads by `onread`. The old one is left empty. */
 function takeHandle(accepted: Socket, onread: object): Socket {

@@ -162,7 +162,7 @@ export class Exchange implements UpstreamUser, Departing, Asked {
   }
 
   onSent(): void {
-    if (!this.upload.done && !this.held && this.phase !== "waiting") this.#client.wire.resume();
+    if (!this.held && this.phase !== "waiting" && !this.#client.hasMore) this.#client.wire.resume();
   }
 
   unhold(): void {

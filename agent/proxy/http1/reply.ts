@@ -5,12 +5,13 @@
  *
  * What goes wrong is told to the exchange, which knows whether there is another way.
  */
-import { COMPLETED, answered, lost } from "../account.ts";
+import { CLIENT_GONE, COMPLETED, answered, lost } from "../account.ts";
 import type { Outcome } from "../account.ts";
 import type { Context } from "../context.ts";
 import { FAILURE } from "../errors.ts";
 import type { Failure } from "../errors.ts";
 import { flush } from "../forward.ts";
+import { WRITE } from "../sockets.ts";
 import { COUNTER } from "../stats-layout.ts";
 import { Answer, TOOK } from "./answer.ts";
 import type { Client } from "./client-port.ts";
@@ -161,7 +162,10 @@ export class Reply {
       else this.#asked.abort(lost("upstream_protocol", this.#asked.terms.fromBaton));
       return;
     }
-    flush(scratch, took === TOOK.more ? upstream.wire : null, wire);
+    if (flush(scratch, took === TOOK.more ? upstream.wire : null, wire) === WRITE.failed) {
+      this.#asked.abort(CLIENT_GONE);
+      return;
+    }
     if (wire.pending) this.#client.onWritePending();
     if (took !== TOOK.more) this.#finish(took === TOOK.done);
   }

@@ -193,11 +193,18 @@ test("S4: an event stream is ended behind a whole event, in order, and counted a
   const app = await httpApp((_req, res) => {
     res.writeHead(200, { "content-type": "text/event-stream" });
     let n = 0;
-    const timer = setInterval(() => {
+    let timer: NodeJS.Timeout;
+    // An event in two writes, always in order, so that a stream is as often within one as between two.
+    const half = (): void => {
       res.write(`id: ${String(++n)}\nda`);
-      setTimeout(() => res.write(`ta: ${"x".repeat(50)}\n\n`), 3);
-    }, 10);
-    res.on("close", () => clearInterval(timer));
+      timer = setTimeout(rest, 3);
+    };
+    const rest = (): void => {
+      res.write(`ta: ${"x".repeat(50)}\n\n`);
+      timer = setTimeout(half, 3);
+    };
+    half();
+    res.on("close", () => clearTimeout(timer));
   });
   await using kit = await Kit.start([endpoint("a", app.port, 1)]);
   kit.keep(app);
