@@ -129,6 +129,7 @@ test("C1: a controller that goes away and comes back is found again; the agent s
   await controller.session();
   const applied = agent.apply(first);
   const { port } = controller;
+  await until("it is welcomed", () => agent.session.troubles().length === 0);
   controller.kill();
   await until("it is noticed", () => agent.session.troubles().length === 1);
   expect(agent.session.troubles()[0]).toContain(`controller 127.0.0.1:${port}`);
