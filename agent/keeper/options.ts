@@ -47,6 +47,7 @@ Usage: baton agent (--static FILE... | --controller HOST:PORT) [options]
   --log-level LEVEL      debug, info, warn, error or silent (default info)
   --access-log FILE      one JSON line a request, appended (default: none)
   --token-file FILE      the token shown to the controller
+  --trust-network        show the token beyond loopback in plain text: only where the network itself is encrypted
   --stop-timeout TIME    from SIGTERM to the end, at most (default 60s)
   --help                 this text
 
@@ -68,6 +69,7 @@ const OPTIONS = {
   "log-level": { type: "string" },
   "access-log": { type: "string" },
   "token-file": { type: "string" },
+  "trust-network": { type: "boolean" },
   "stop-timeout": { type: "string" },
   core: { type: "string" },
   worker: { type: "string" },
@@ -139,6 +141,7 @@ function complete(given: ReadonlyMap<string, readonly string[]>, around: Surroun
       logLevel: oneOf("--log-level", one("log-level") ?? "info", ["debug", "info", "warn", "error", "silent"]),
       accessLog: path("access-log") ?? null,
       tokenFile: path("token-file") ?? null,
+      trustNetwork: given.has("trust-network"),
       stopTimeoutMs,
     },
     coreFile: path("core") ?? entry("../core/main"),

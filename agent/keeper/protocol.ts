@@ -38,6 +38,8 @@ export interface AgentOptions {
   readonly accessLog: string | null;
   /** Holds the token for the controller; read by the core. */
   readonly tokenFile: string | null;
+  /** The way to the controller is safe for a token in plain text: a VPN, an encrypted overlay. Loopback always is. */
+  readonly trustNetwork: boolean;
   /** From SIGTERM to the end, at most. */
   readonly stopTimeoutMs: number;
 }

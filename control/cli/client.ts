@@ -7,6 +7,7 @@
 import { readFileSync } from "node:fs";
 import { credentials, Metadata, status } from "@grpc/grpc-js";
 import type { Client, ServiceError } from "@grpc/grpc-js";
+import { isLoopback } from "../../proto/contract/address.ts";
 import { EXIT, LIMITS } from "../../proto/contract/limits.ts";
 import { OperatorClient, OperatorService } from "../../proto/gen/baton/v1/operator.ts";
 import { CliError } from "./errors.ts";
@@ -15,6 +16,8 @@ export interface ConnectOptions {
   /** host:port */
   readonly controller: string;
   readonly tokenFile?: string;
+  /** The token may leave this machine in plain text. */
+  readonly trustNetwork?: boolean;
   /** For one answer, milliseconds. */
   readonly timeoutMs?: number;
 }
@@ -43,6 +46,7 @@ export class Controller implements Disposable {
       "grpc.max_reconnect_backoff_ms": 1_000,
     });
     this.#metadata.set("baton-actor", actor());
+    if (options.tokenFile !== undefined && options.trustNetwork !== true) refuseToShow(options.controller);
     if (options.tokenFile !== undefined) this.#metadata.set("authorization", `Bearer ${readToken(options.tokenFile)}`);
   }
 
@@ -114,6 +118,13 @@ export class Controller implements Disposable {
 export function actor(): string {
   const name = process.env["BATON_ACTOR"] ?? process.env["USER"] ?? process.env["LOGNAME"] ?? "unknown";
   return name.replace(/[^\x20-\x7e]/g, "?").slice(0, 128); // what metadata may carry
+}
+
+function refuseToShow(controller: string): void {
+  const host = controller.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+  if (isLoopback(host) || host === "localhost") return;
+  const why = "the token would cross the network in plain text. --trust-network allows it, if the network is encrypted";
+  throw new CliError(`${controller} is another machine, and ${why}`, EXIT.usage);
 }
 
 function readToken(file: string): string {

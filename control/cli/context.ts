@@ -10,6 +10,7 @@ import { FORMATS } from "./output.ts";
 export interface CommonOptions {
   readonly controller: string;
   readonly tokenFile?: string;
+  readonly trustNetwork?: boolean;
   readonly output: Format;
 }
 
@@ -27,6 +28,7 @@ export function withController(command: Command): Command {
         .default(`127.0.0.1:${String(PORTS.controllerGrpc)}`),
     )
     .addOption(new Option("--token-file <file>", "a file with the operator's token").env("BATON_TOKEN_FILE"))
+    .option("--trust-network", "send the token beyond loopback in plain text: only where the network is encrypted")
     .addOption(new Option("-o, --output <format>", "how to print").choices([...FORMATS]).default("table"));
 }
 
@@ -52,5 +54,6 @@ export function connect(options: CommonOptions): Controller {
   return new Controller({
     controller: options.controller,
     ...(options.tokenFile === undefined ? {} : { tokenFile: options.tokenFile }),
+    trustNetwork: options.trustNetwork ?? false,
   });
 }

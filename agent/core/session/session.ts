@@ -8,7 +8,8 @@
  * on with it as long as needed.
  *
  * Fence   a controller whose epoch is below the highest ever seen is one that was replaced: it is left (I4).
- * Token   is sent over loopback only, as long as the channel is plain text; elsewhere the agent refuses to show it.
+ * Token   is sent over loopback only, as long as the channel is plain text; elsewhere the agent refuses to show it
+ *         unless it was told that the network is safe (--trust-network).
  */
 import { readFileSync } from "node:fs";
 import type { Applied, Rejected } from "../../../proto/contract/assignment.ts";
@@ -229,8 +230,10 @@ export class Session implements AssignmentSource {
     { readonly kind: "ok"; readonly token: string | null } | { readonly kind: "refused"; readonly why: string } {
     const { agent, controller } = this.#options;
     if (agent.tokenFile === null) return { kind: "ok", token: null };
-    if (!isLoopback(controller.host)) {
-      return { kind: "refused", why: "the token is not shown over plain text to another machine" };
+    if (!isLoopback(controller.host) && !agent.trustNetwork) {
+      const why =
+        "the token is not shown in plain text to another machine; --trust-network, if the network is encrypted";
+      return { kind: "refused", why };
     }
     try {
       return { kind: "ok", token: readFileSync(agent.tokenFile, "utf8").trim() };

@@ -62,6 +62,7 @@ class Agent implements Disposable {
       logLevel: "silent",
       accessLog: null,
       tokenFile: null,
+      trustNetwork: false,
       stopTimeoutMs: 1_000,
       ...options.agent,
     };

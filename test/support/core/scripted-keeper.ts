@@ -150,6 +150,7 @@ export class ScriptedKeeper implements Disposable {
       logLevel: "silent",
       accessLog: null,
       tokenFile: null,
+      trustNetwork: false,
       stopTimeoutMs: 60_000,
       ...setup.options,
     };

@@ -29,6 +29,7 @@ test("what is not given has a default", () => {
     logLevel: "info",
     accessLog: null,
     tokenFile: null,
+    trustNetwork: false,
     stopTimeoutMs: 60_000,
   });
 });
