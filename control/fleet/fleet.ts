@@ -119,7 +119,9 @@ export class Fleet {
     // After a start of the controller, agents first have to find their way back.
     const since = agent.heardAt ?? this.#startedAt + SESSION.reconnectMaxMs;
     if (now - since >= this.#options.leaseMs) return "lost";
-    return agent.report === null ? "unknown" : "live";
+    // What was reported in the session before may be long out of date: a new one first has to say what runs (I5).
+    const news = agent.report !== null && (agent.session === null || agent.reportedInSession);
+    return news ? "live" : "unknown";
   }
 
   /** Whether nothing is heard of a host at the moment, though its lease still runs. */
