@@ -6,6 +6,8 @@
  *             share what it would have got.
  *   draining  instances of draining and of left revisions that were in a table before: nothing new, and the workers say
  *             the protocols' farewells. They stay until they are gone, so that what runs on them is found and counted.
+ *   fallback  when a serving revision is asked for and none of its instances can take a request (it has crashed), a
+ *             draining one that is well serves on. Leaving waits for what is in flight in any case (R14).
  *   panic     when no instance of a serving revision is ready, those that still run and once were ready stay in: a
  *             failing readiness probe may be wrong, a 503 for everybody never is right. One that was never ready is
  *             never in, and one that liveness has given up is being stopped and so is out.
@@ -52,6 +54,7 @@ function serviceConfig(service: AssignedService, input: TableInput): ServiceConf
     for (const instance of own) named.add(instance);
     return revisionDraft(revision, own, input);
   });
+  if (!drafts.some(canTake) && drafts.some(({ weight }) => weight > 0)) fallBack(revisions, mine, drafts, input);
   const left = mine.filter((instance) => !named.has(instance));
   drafts.unshift(...leftDrafts(left, input));
   drafts.push(...agentDrafts(service, input, drafts.some(canTake)));
@@ -66,6 +69,22 @@ function serviceConfig(service: AssignedService, input: TableInput): ServiceConf
     versions,
     slot: input.slot(service.name, "", ""),
   };
+}
+
+/** What is to serve can't: the newest of those that are leaving, and are well, takes the requests until it can. */
+function fallBack(
+  revisions: readonly AssignedRevision[],
+  mine: readonly InstanceView[],
+  drafts: Draft[],
+  input: TableInput,
+): void {
+  for (let at = revisions.length - 1; at >= 0; at--) {
+    const { revision, version, mode } = revisions[at] as AssignedRevision;
+    const ready = mine.filter((one) => one.mode === "draining" && one.revision === revision && one.ready);
+    if (mode !== "draining" || ready.length === 0) continue;
+    drafts[at] = { version, weight: WHOLE, endpoints: ready.map((instance) => app(instance, "serving", input)) };
+    return;
+  }
 }
 
 type Draft = VersionConfig;
