@@ -21,4 +21,6 @@ export interface Context extends Ground {
   /** Exchanges that run, and of these the ones that are being sent again: the retry budget (R16). */
   active: number;
   retrying: number;
+  /** Bytes of bodies that are kept for sending again, over all exchanges. */
+  kept: number;
 }

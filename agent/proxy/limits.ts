@@ -15,8 +15,9 @@ export interface Limits {
   readonly readBytes: number;
   /** A connection's own read buffer, taken when reads fill the shared one. */
   readonly bulkBytes: number;
-  /** How much of a request is kept so that it can be sent again (R1, R6). */
+  /** How much of one request is kept so that it can be sent again (R1, R6, R10), and of all requests together. */
   readonly replayBytes: number;
+  readonly replayTotalBytes: number;
   /** Client connections open at once; beyond it a new one is answered 503 and closed. */
   readonly connections: number;
   /** Connections to one endpoint, and requests waiting for a connection to it; beyond both, 503 overload. */
@@ -65,7 +66,8 @@ export const DEFAULT_LIMITS: Limits = {
   trailerBytes: 8 << 10,
   readBytes: 64 << 10,
   bulkBytes: 256 << 10,
-  replayBytes: 64 << 10,
+  replayBytes: 1 << 20,
+  replayTotalBytes: 64 << 20,
   connections: 20_000,
   upstreamConnections: 4_096,
   headMs: 10_000,

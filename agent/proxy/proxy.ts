@@ -97,6 +97,7 @@ export class Proxy implements ClientOwner {
       drainingSince: -1,
       active: 0,
       retrying: 0,
+      kept: 0,
     };
   }
 

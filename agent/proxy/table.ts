@@ -43,6 +43,8 @@ export class ListenerTable {
   readonly only: Service | null;
   /** Some service behind it takes new traffic; one without services has nothing to part from. */
   readonly accepting: boolean;
+  /** Where a request is in flight whose head is not whole yet: nobody knows whose it is, so the first one's. -1: none. */
+  readonly slot: number;
   readonly #exact = new Map<string, Service>();
   readonly #wildcards: { readonly suffix: string; readonly service: Service }[] = [];
   #any: Service | null = null;
@@ -60,6 +62,7 @@ export class ListenerTable {
     this.#wildcards.sort((a, b) => b.suffix.length - a.suffix.length);
     const simple = this.#exact.size === 0 && this.#wildcards.length === 0;
     this.accepting = services.length === 0 || services.some(({ service }) => service.accepting);
+    this.slot = services[0]?.service.slot ?? -1;
     this.only = simple ? this.#any : null;
   }
 

@@ -85,6 +85,8 @@ export class Counts {
       const inFlight = own[COUNTER.inFlight] ?? 0;
       if (inFlight > 0) {
         add(record.counters, KILLED, inFlight);
+        // A head that was not whole yet is in flight before it has started: the books balance all the same.
+        add(record.counters, COUNTER.started, Math.max(0, inFlight - open(own)));
         cut.push({ slot, inFlight });
       }
       const latency = counts.latency.subarray(slot * LATENCY_BUCKETS, (slot + 1) * LATENCY_BUCKETS);
@@ -127,6 +129,12 @@ export class Counts {
     }
     return record;
   }
+}
+
+/** Of what a slot has started, what has not ended; more than is in flight where an attempt was not the last. */
+function open(own: Float64Array): number {
+  const ended = [COUNTER.completed, COUNTER.clientGone].reduce((sum, at) => sum + (own[at] ?? 0), 0);
+  return (own[COUNTER.started] ?? 0) - own.subarray(COUNTER.lost).reduce((sum, value) => sum + value, ended);
 }
 
 export function sparse(counts: Float64Array): [number, number][] {

@@ -10,6 +10,7 @@ import { FAILURE, errorAnswer, refused } from "../errors.ts";
 import type { Failure } from "../errors.ts";
 import { Wire } from "../sockets.ts";
 import type { WireOwner } from "../sockets.ts";
+import { COUNTER } from "../stats-layout.ts";
 import { Deadline } from "../wheel.ts";
 import type { Expiring } from "../wheel.ts";
 import { CR, LF } from "./chars.ts";
@@ -44,6 +45,8 @@ export class ClientConnection implements WireOwner, Expiring, Client {
   #discarded = 0;
   /** When the first byte of the head came that is being gathered; -1: none. */
   #headSince = -1;
+  /** Where that request is counted as in flight until its head is whole; -1: nowhere. */
+  #headSlot = -1;
 
   constructor(
     context: Context,
@@ -114,6 +117,7 @@ export class ClientConnection implements WireOwner, Expiring, Client {
       }
       this.phase = "busy";
       this.requests += 1;
+      this.#headOver();
       this.#context.wheel.disarm(this.#deadline);
       at = this.exchange.begin(this.#context.request, bytes, end);
     }
@@ -136,6 +140,7 @@ export class ClientConnection implements WireOwner, Expiring, Client {
         if (this.#headSince === -1) {
           this.#headSince = wheel.now;
           wheel.arm(this.#deadline, limits.headMs);
+          this.#headBegun();
         }
       }
     } else if (this.phase === "idle") this.#rest();
@@ -143,6 +148,18 @@ export class ClientConnection implements WireOwner, Expiring, Client {
     // Behind a request that runs, more is read only to see the client go; pipelined bytes wait in the kernel.
     if (this.phase === "busy" && this.#pending !== null) this.wire.pause();
     else if (this.phase === "idle" || this.phase === "head") this.wire.resume();
+  }
+
+  /** If the worker dies now, a request is cut that nobody else could name. */
+  #headBegun(): void {
+    const { table, stats } = this.#context;
+    this.#headSlot = table.listeners.get(this.listener)?.slot ?? -1;
+    if (this.#headSlot >= 0) stats.add(this.#headSlot, COUNTER.inFlight, 1);
+  }
+
+  #headOver(): void {
+    if (this.#headSlot >= 0) this.#context.stats.add(this.#headSlot, COUNTER.inFlight, -1);
+    this.#headSlot = -1;
   }
 
   #gather(bytes: Buffer, length: number): void {
@@ -206,6 +223,7 @@ export class ClientConnection implements WireOwner, Expiring, Client {
     if (this.phase === "gone") return;
     this.exchange.onClientGone();
     this.phase = "gone";
+    this.#headOver();
     this.#pending = null;
     this.#context.wheel.remove(this.#deadline);
     this.#owner.onClientGone(this);
@@ -297,6 +315,7 @@ export class ClientConnection implements WireOwner, Expiring, Client {
     if (this.phase === "closing" || this.phase === "gone") return;
     this.phase = "closing";
     this.#pending = null;
+    this.#headOver();
     this.wire.end();
     this.wire.resume();
     this.#unsent = this.wire.unsent;

@@ -220,7 +220,7 @@ export class Exchange implements UpstreamUser, Departing, Asked {
       this.reply.hopLoss = hop.cause;
       return false;
     }
-    this.tries.avoid();
+    this.tries.turnedAway(hop.cause);
     this.#again(failureOf(hop.cause));
     return true;
   }

@@ -6,6 +6,7 @@
  * `limits.attempts` (R6). One that was sent is sent again only within the route's `retry.attempts` and the worker's
  * retry budget (R15, R16); whether it is safe at all is for terms.ts.
  */
+import type { LossCause } from "../../../proto/contract/report.ts";
 import { claimed, released } from "../account.ts";
 import type { Context } from "../context.ts";
 import type { Endpoint } from "../endpoint.ts";
@@ -80,6 +81,12 @@ export class Tries {
 
   avoid(): void {
     if (this.endpoint !== null) this.#tried.push(this.endpoint);
+  }
+
+  /** The next hop would not take it. With nobody there, others need not ask it for a while either (R6). */
+  turnedAway(cause: LossCause): void {
+    if (cause === "no_instance") this.endpoint?.failed(true, "no instance serves there now");
+    this.avoid();
   }
 
   /** Every endpoint has failed it: they get another chance after a pause. */

@@ -1,8 +1,8 @@
 /**
  * The request's way to the app: its image (head and the body as far as it is kept), and the body that streams behind.
  *
- * The image holds everything that was read so far until it outgrows `replayBytes`; as long as it does, the request can
- * be sent again from its first byte (R1, R6, R10 for small bodies).
+ * The image holds everything that was read so far until it outgrows `replayBytes`, or all images together outgrow
+ * `replayTotalBytes`; as long as it does, the request can be sent again from its first byte (R1, R6, R10).
  */
 import type { Context } from "../context.ts";
 import { flush, pass } from "../forward.ts";
@@ -34,6 +34,8 @@ export class Upload {
   readonly #context: Context;
   readonly #reader: BodyReader;
   #chunked = false;
+  /** Of `context.kept`, this request's share. */
+  #kept = 0;
   /** How much of the image has been written on the connection in use. */
   #sent = 0;
 
@@ -75,6 +77,8 @@ export class Upload {
   /** The request is over, and so is every write that read from its image: their connections were let go before. */
   close(): void {
     const { image } = this;
+    this.#context.kept -= this.#kept;
+    this.#kept = 0;
     this.image = NO_IMAGE;
     this.done = true;
     if (image === NO_IMAGE || image.buffer.length > KEEP_IMAGE_BYTES) return;
@@ -119,8 +123,10 @@ export class Upload {
   }
 
   #data(bytes: Buffer, start: number, end: number, from: Wire | null, to: Wire | null): void {
-    const { scratch, limits } = this.#context;
-    if (from === null || to === null || (this.whole && this.image.length + end - start + 16 <= limits.replayBytes)) {
+    const { scratch } = this.#context;
+    if (from === null || to === null || (this.whole && this.#mayKeep(end - start))) {
+      this.#kept += end - start;
+      this.#context.kept += end - start;
       this.#append(this.image, bytes, start, end);
       return;
     }
@@ -131,6 +137,11 @@ export class Upload {
     }
     if (this.#chunked) this.#append(scratch, bytes, start, end);
     else pass(scratch, from, to, bytes, start, end);
+  }
+
+  #mayKeep(length: number): boolean {
+    const { limits, kept } = this.#context;
+    return this.image.length + length + 16 <= limits.replayBytes && kept + length <= limits.replayTotalBytes;
   }
 
   #append(out: Out, bytes: Buffer, start: number, end: number): void {

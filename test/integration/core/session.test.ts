@@ -193,7 +193,7 @@ test("the token is shown on loopback, and to no other machine over plain text", 
     using _agent = new Agent(controller.port, { agent: { tokenFile } });
     expect((await controller.session()).authorization).toBe("Bearer secret");
     using far = new Agent(controller.port, { agent: { tokenFile }, host: "192.0.2.1" });
-    expect(far.session.troubles()[0]).toContain("not shown over plain text");
+    expect(far.session.troubles()[0]).toContain("not shown in plain text");
   } finally {
     rmSync(folder, { recursive: true });
   }

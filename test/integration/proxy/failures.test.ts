@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { Kit, cannedApp, deadPort, endpoint, eventually, httpApp, rawApp, service } from "../../support/proxy-kit.ts";
 
@@ -327,6 +328,61 @@ test("what the next agent could not send goes to another agent, even a POST", as
   for (let i = 0; i < 10; i++) expect((await kit.ask(POST)).body.toString()).toBe("taken");
   expect((await kit.books(1)).lost).toEqual({});
   expect(await kit.books(2)).toMatchObject({ completed: 10, lost: {} });
+});
+
+test("R10: an upload that the next agent has read in part, and could not send, goes whole to another agent", async () => {
+  const refuses = await rawApp((socket) => {
+    let read = 0;
+    socket.on("data", (bytes) => {
+      read += bytes.length;
+      if (read > 200_000)
+        socket.end("HTTP/1.1 503 No\r\nbaton-error: no_instance; sent=0\r\nContent-Length: 0\r\n\r\n");
+    });
+  });
+  const takes = await httpApp((req, res) => {
+    const hash = createHash("sha256");
+    req.on("data", (bytes: Buffer) => hash.update(bytes)).on("end", () => res.end(hash.digest("hex")));
+  });
+  const agent = { kind: "agent" as const };
+  await using kit = await Kit.start([endpoint("a", refuses.port, 1, agent), endpoint("b", takes.port, 2, agent)]);
+  kit.keep(refuses, takes);
+  const body = Buffer.alloc(500_000, "0123456789abcdef-");
+  const wanted = createHash("sha256").update(body).digest("hex");
+  for (let i = 0; i < 6; i++) {
+    const client = await kit.client();
+    client.send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`);
+    client.send(body);
+    expect((await client.response()).body.toString()).toBe(wanted);
+  }
+  expect((await kit.books(1)).started).toBeGreaterThan(0);
+  expect((await kit.books(1)).lost).toEqual({});
+});
+
+test("R6: an agent that has nobody to serve is not asked again for a while, by requests that could have known", async () => {
+  const refuses = await cannedApp("HTTP/1.1 503 No\r\nbaton-error: no_instance; sent=0\r\nContent-Length: 0\r\n\r\n");
+  const takes = await httpApp((req, res) => req.resume().on("end", () => res.end("taken")));
+  const agent = { kind: "agent" as const };
+  await using kit = await Kit.start([endpoint("a", refuses.port, 1, agent), endpoint("b", takes.port, 2, agent)]);
+  kit.keep(refuses, takes);
+  for (let i = 0; i < 30; i++) expect((await kit.ask(POST)).body.toString()).toBe("taken");
+  expect((await kit.books(1)).started).toBeLessThan(5);
+});
+
+test("a request whose head is not whole yet is in flight already: a worker's death would cut it", async () => {
+  const app = await cannedApp(OK);
+  await using kit = await Kit.start([endpoint("a", app.port, 1)]);
+  kit.keep(app);
+  const client = await kit.client();
+  client.send("GET / HTTP/1.1\r\nHo");
+  await expect.poll(async () => (await kit.books(0)).inFlight).toBe(1);
+  client.send("st: a\r\n\r\n");
+  expect((await client.response()).status).toBe(200);
+  expect(await kit.books(0)).toMatchObject({ started: 0, inFlight: 0 });
+  const leaves = await kit.client();
+  leaves.send("GET / HTTP/1.1\r\n");
+  await expect.poll(async () => (await kit.books(0)).inFlight).toBe(1);
+  leaves.socket.destroy();
+  await expect.poll(async () => (await kit.books(0)).inFlight).toBe(0);
 });
 
 test("a loss that came by way of another Baton agent is handed back to it, and counted there", async () => {
