@@ -12,6 +12,8 @@ export class FrameWalker {
   atBoundary = true;
   /** A Close frame has gone through, whole. */
   closed = false;
+  /** Whole messages seen. */
+  messages = 0;
   #header = 0;
   #headerBytes = 2;
   #opcode = 0;
@@ -74,7 +76,10 @@ export class FrameWalker {
     this.#headerBytes = 2;
     if (this.#opcode === OPCODE_CLOSE) this.closed = true;
     // Control frames (8 and up) leave the state of the message that they stand in alone.
-    if (this.#opcode < 8) this.#fragmented = !this.#final;
+    if (this.#opcode < 8) {
+      this.#fragmented = !this.#final;
+      if (this.#final) this.messages += 1;
+    }
     this.atBoundary = !this.#fragmented;
   }
 }

@@ -16,6 +16,13 @@ import { Deadline } from "../wheel.ts";
 import type { Expiring } from "../wheel.ts";
 import { FrameWalker, SERVICE_RESTART, closeFrame } from "./frames.ts";
 
+/** So often a quiet moment is looked for within the time that makes one. */
+const LOOKS = 4;
+/** So many times as long a silence is not likely to end just now. */
+const SILENCE = 10;
+/** How long after its time a WebSocket may still wait for answers that its client seems to be owed. */
+const OWED_MS = 500;
+
 export type TunnelEnd =
   /** Both sides ended it in order, or our farewell did. */
   "completed" | "client_gone" | "tunnel_cut";
@@ -39,6 +46,7 @@ export class Tunnel implements UpstreamUser, Expiring {
   readonly #fromClient = new FrameWalker();
   readonly #deadline = new Deadline(this);
   #lastActive: number;
+  #clientSpokeLast = false;
   #forceAt = Number.POSITIVE_INFINITY;
   /** The client has ended a WebSocket without a Close: it did not part, it left. */
   #left = false;
@@ -72,11 +80,8 @@ export class Tunnel implements UpstreamUser, Expiring {
   onDeadline(): void {
     const { wheel, limits } = this.#context;
     if (this.phase === "leaving") {
-      const forced = wheel.now >= this.#forceAt;
-      const quiet = wheel.now - this.#lastActive >= limits.quietMs;
-      if ((forced || quiet) && this.#fromApp.atBoundary) this.#sayClose();
-      // Not yet: in a while, or at the very next message's end once time is up.
-      else wheel.arm(this.#deadline, forced ? limits.quietMs : Math.min(limits.quietMs, this.#forceAt - wheel.now));
+      if (this.#mayPart(wheel.now)) this.#sayClose();
+      else wheel.arm(this.#deadline, limits.quietMs / LOOKS);
     } else if (this.phase === "said") {
       // The client does not answer. The app is told in its place, if its stream stands where that can be said.
       if (this.#fromClient.atBoundary) this.#write(closeFrame(SERVICE_RESTART, this.#context.random.next() * 2 ** 32));
@@ -84,11 +89,28 @@ export class Tunnel implements UpstreamUser, Expiring {
     } else if (this.phase === "closing") this.#over("completed");
   }
 
+  /**
+   * Whether this is the moment to say 1012. What the client says while our Close is on its way to it is not answered any
+   * more, so the moment should be one at which it will hardly speak: right behind an exchange of messages that is over,
+   * or in a long silence; in between, the next word may come at any time. While the app owes answers, or seems to (not
+   * every message is a question), the pause must be longer; and when time is up they are waited for a little.
+   */
+  #mayPart(now: number): boolean {
+    if (!this.#fromApp.atBoundary) return false;
+    const { quietMs } = this.#context.limits;
+    const quiet = now - this.#lastActive;
+    const answered = !this.#clientSpokeLast && this.#fromClient.messages <= this.#fromApp.messages;
+    if (now >= this.#forceAt) return answered || now >= this.#forceAt + OWED_MS;
+    const pause = answered ? quietMs / LOOKS : quietMs;
+    return (quiet >= pause && quiet < pause + quietMs) || quiet >= quietMs * SILENCE;
+  }
+
   // From the client.
 
   onClientBytes(bytes: Buffer, length: number): void {
     if (this.phase === "closing" || this.phase === "over") return;
     this.#lastActive = this.#context.wheel.now;
+    this.#clientSpokeLast = true;
     const behind = this.websocket
       ? this.#fromClient.walk(bytes, 0, length, this.phase === "said" ? "close" : null)
       : -1;
@@ -126,8 +148,9 @@ export class Tunnel implements UpstreamUser, Expiring {
 
   onAnswer(bytes: Buffer, length: number): void {
     this.#lastActive = this.#context.wheel.now;
+    this.#clientSpokeLast = false;
     if (this.phase !== "open" && this.phase !== "leaving") return;
-    const forced = this.phase === "leaving" && this.#context.wheel.now >= this.#forceAt;
+    const forced = this.phase === "leaving" && this.#lastActive >= this.#forceAt + OWED_MS;
     const behind = this.websocket ? this.#fromApp.walk(bytes, 0, length, forced ? "boundary" : null) : -1;
     const end = behind === -1 ? length : behind;
     this.bytesOut += end;
@@ -135,7 +158,8 @@ export class Tunnel implements UpstreamUser, Expiring {
     scratch.length = 0;
     pass(scratch, this.#upstream.wire, this.#client, bytes, 0, end);
     flush(scratch, this.#upstream.wire, this.#client);
-    if (forced && behind !== -1 && !this.#fromApp.closed) this.#sayClose();
+    const parts = this.phase === "leaving" && this.#lastActive >= this.#forceAt && this.#mayPart(this.#lastActive);
+    if (parts || (forced && behind !== -1)) this.#sayClose();
   }
 
   onAnswerEnd(): void {

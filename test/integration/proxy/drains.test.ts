@@ -253,6 +253,7 @@ test("a WebSocket is a tunnel both ways, and ends as its two sides end it", asyn
   expect(await kit.books(1)).toMatchObject({ tunnels: 1, inFlight: 1 });
   socket.close(4_000);
   await eventually(async () => (await kit.books(1)).completed === 1);
+  await eventually(() => codes.length === 1);
   expect(codes).toEqual([4_000]);
   expect(await kit.books(1)).toMatchObject({ inFlight: 0, lost: {}, drained: 0 });
   app.close();
