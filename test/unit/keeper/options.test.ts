@@ -63,7 +63,7 @@ test("everything can be given, with = or without", () => {
     logLevel: "debug",
     accessLog: "/srv/a.log",
     tokenFile: "/srv/t",
-      trustNetwork: false,
+    trustNetwork: false,
     stopTimeoutMs: 90_000,
   });
   expect(parsed("--static", "a", "--static", "b").source).toEqual({ kind: "static", files: ["/srv/a", "/srv/b"] });
