@@ -25,9 +25,9 @@ export class Narrator {
     this.#o = options;
   }
 
-  event(kind: string, host: string, message: string, service = ""): void {
+  event(kind: string, host: string, message: string, service = "", level: "info" | "error" = "info"): void {
     const { registry, serial, clock, log } = this.#o;
-    log.info({ kind, host, service }, message);
+    log[level]({ kind, host, service }, message);
     const change = eventChange({ atMs: clock.now(), kind, host, service, message });
     serial
       .run(() => registry.commit([change]))
@@ -37,13 +37,12 @@ export class Narrator {
   }
 
   started(epoch: number, damaged: { readonly setAside: string; readonly why: string } | null, active: number): void {
-    const { registry, log } = this.#o;
+    const { registry } = this.#o;
     if (damaged !== null) {
       const message =
         `the store was damaged (${damaged.why}) and is set aside as ${damaged.setAside}; this controller starts with ` +
         "an empty one. Agents that serve anything are left as they are until their services are applied again";
-      log.error({ setAside: damaged.setAside }, message);
-      this.event("store_set_aside", "", message);
+      this.event("store_set_aside", "", message, "", "error");
     }
     const resumed = active === 0 ? "" : `; ${active} rollout(s) under way go on`;
     this.event("controller_started", "", `epoch ${epoch} on ${registry.description}${resumed}`);

@@ -108,7 +108,7 @@ export class Core {
       wasInTable: ({ service, version, id }) => this.slots.has(service, version, id),
       counts: ({ service, version, id }) => this.statistics.endpoint(service, version, id),
     });
-    this.assignments = new Assignments(this.link, this.#lastGood, this.incidents, log, {
+    this.assignments = new Assignments(this.link, this.#lastGood, this.incidents, options, {
       committed: () => this.#touch(),
       applied: (applied) => this.source.applied(applied),
       rejected: (rejected) => this.source.rejected(rejected),
@@ -245,6 +245,7 @@ export class Core {
     this.#tick = this.#options.clock.after(delay, () => {
       this.statistics.refresh();
       this.#instances.tidy();
+      if (!this.stopping) this.assignments.tryAgain(this.#options.clock.monotonic());
       this.#reconcile();
       this.#finishStop();
       this.#tickIn(this.#drains.any || this.stopping ? DRAIN_TICK_MS : SESSION.reportEveryMs);

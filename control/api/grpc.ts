@@ -58,7 +58,7 @@ export async function serveGrpc(options: GrpcOptions): Promise<GrpcServer> {
   const bound = await new Promise<number>((resolve, reject) => {
     server.bindAsync(formatHostPort(address, port), ServerCredentials.createInsecure(), (error, got) => {
       if (error === null) resolve(got);
-      else reject(listenFailure(address, port, error.message));
+      else reject(listenFailure("--grpc", address, port, error.message));
     });
   });
   return {

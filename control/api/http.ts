@@ -36,7 +36,7 @@ export function serveHttp(options: HttpOptions): Promise<HttpServer> {
   server.headersTimeout = 5_000;
   server.requestTimeout = 10_000;
   return new Promise((resolve, reject) => {
-    server.once("error", (error) => reject(listenFailure(address, port, error.message)));
+    server.once("error", (error) => reject(listenFailure("--http", address, port, error.message)));
     server.listen({ host: address, port }, () => {
       const bound = server.address() as AddressInfo;
       resolve({

@@ -97,7 +97,7 @@ export class Controller implements Disposable {
     switch (error.code) {
       case status.UNAVAILABLE:
         return new CliError(
-          `the controller at ${this.#options.controller} can't be reached: ${error.details}. ` +
+          `the controller at ${this.#options.controller} can't be reached: ${inShort(error.details)}. ` +
             "Is it running (baton control), and is --controller right?",
           EXIT.unreachable,
         );
@@ -119,6 +119,20 @@ export function actor(): string {
   const name = process.env["BATON_ACTOR"] ?? process.env["USER"] ?? process.env["LOGNAME"] ?? "unknown";
   return name.replace(/[^\x20-\x7e]/g, "?").slice(0, 128); // what metadata may carry
 }
+
+/** Of the library's long words, what an operator can use. */
+function inShort(details: string): string {
+  const last = /Last error: (?:Error: )?(.*?)\.? Resolution note:/.exec(details)?.[1] ?? details;
+  if (/^Protocol error|Parse Error/.test(last)) return "what answers there does not speak gRPC";
+  if (/^Name resolution failed/.test(last)) return "no such host name";
+  return last.replace(/^connect (\w+).*$/, (all, code: string) => WORDS[code] ?? all);
+}
+
+const WORDS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens there (ECONNREFUSED)",
+  EHOSTUNREACH: "there is no way to that host (EHOSTUNREACH)",
+  ETIMEDOUT: "no answer (ETIMEDOUT)",
+};
 
 function refuseToShow(controller: string): void {
   const host = controller.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");

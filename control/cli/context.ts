@@ -1,7 +1,9 @@
 /** What every command that talks to a controller shares: its options, and how they are read. */
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
+import { parseHostPort } from "../../proto/contract/address.ts";
 import { PORTS } from "../../proto/contract/limits.ts";
+import { didYouMean } from "../../proto/contract/nearest.ts";
 import { parseDuration } from "../../proto/contract/units.ts";
 import { Controller } from "./client.ts";
 import type { Format } from "./output.ts";
@@ -25,7 +27,8 @@ export function withController(command: Command): Command {
     .addOption(
       new Option("--controller <host:port>", "the controller's address")
         .env("BATON_CONTROLLER")
-        .default(`127.0.0.1:${String(PORTS.controllerGrpc)}`),
+        .default(`127.0.0.1:${String(PORTS.controllerGrpc)}`)
+        .argParser(address),
     )
     .addOption(new Option("--token-file <file>", "a file with the operator's token").env("BATON_TOKEN_FILE"))
     .option("--trust-network", "send the token beyond loopback in plain text: only where the network is encrypted")
@@ -37,6 +40,19 @@ export function withWait(command: Command): Command {
     .option("--wait", "return when the rollout has ended; the exit code says how")
     .option("--watch", "show it while waiting")
     .option("--timeout <duration>", "give up waiting after this long, for example 5m (exit 4)", duration);
+}
+
+function address(text: string): string {
+  if (parseHostPort(text) === undefined) throw new InvalidArgumentError("Expected HOST:PORT.");
+  return text;
+}
+
+/** One of these words; another is refused with the nearest. */
+export function oneOf(known: readonly string[]): (text: string) => string {
+  return (text) => {
+    if (known.includes(text)) return text;
+    throw new InvalidArgumentError(`Expected one of ${known.join(", ")}${didYouMean(text, known)}`);
+  };
 }
 
 export function duration(text: string): number {

@@ -18,7 +18,8 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode; // commander has said why
   } else if (error instanceof CliError) {
-    process.stderr.write(`baton: ${error.message}\n`);
+    // One problem a line; each says who speaks.
+    process.stderr.write(error.message.replace(/^/gm, "baton: ") + "\n");
     process.exitCode = error.exitCode;
   } else {
     throw error;

@@ -14,6 +14,14 @@ const EXIT_CODES = `
 Exit codes: 0 done, 1 failed or rolled back, 2 usage, 3 paused or awaiting approval, 4 timeout, 5 inconclusive,
 6 superseded, 7 controller unreachable.`;
 
+/** commander puts its suggestion on a line of its own. */
+const oneLine = (text: string): string =>
+  text
+    .trim()
+    .replace(/^error: /, "")
+    .replace(/\n\(Did you mean (.*)\?\)$/, "; did you mean $1?")
+    .replaceAll("\n", " ");
+
 /** `done` is told the exit code of the command that ran. */
 export function buildProgram(done: (exitCode: number) => void): Command {
   const program = new Command("baton")
@@ -22,6 +30,7 @@ export function buildProgram(done: (exitCode: number) => void): Command {
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .addHelpText("after", EXIT_CODES)
+    .configureOutput({ outputError: (text, write) => write(`baton: ${oneLine(text)}\n`) })
     .exitOverride((error) => {
       throw Object.assign(error, { exitCode: error.exitCode === 0 ? EXIT.done : EXIT.usage });
     });

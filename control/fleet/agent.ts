@@ -70,6 +70,8 @@ export class Agent {
     this.heardAt = now;
     this.reportedInSession = false;
     this.inFlight = null;
+    // Whoever mended the host may have restarted it: what it refused is asked once more.
+    this.parked = null;
     // The word of a new session stands: an agent that lost its state says so by saying nothing.
     this.applied = hello.applied;
   }
@@ -133,7 +135,10 @@ export class Agent {
   live(): readonly AssignedService[] | null {
     const hash = this.applied?.hash;
     if (this.wanted !== null && this.wanted.hash === hash) return this.wanted.services;
-    return this.#confirmed !== null && this.#confirmed.hash === hash ? this.#confirmed.services : null;
+    if (this.#confirmed !== null && this.#confirmed.hash === hash) return this.#confirmed.services;
+    // It does without what can't listen there; of the rest it is known what is live.
+    if (this.parked === null || this.wanted?.hash !== this.parked.hash) return null;
+    return this.wanted.services.filter(({ name }) => this.applied?.services[name] === this.wanted?.hashes[name]);
   }
 
   /** What is to be sent now, if anything. */
@@ -164,6 +169,8 @@ export class Agent {
   #confirm(applied: Applied): void {
     // A report made before the table changed may arrive after the ack.
     if (this.applied === null || newer(applied, this.applied)) this.applied = applied;
+    // It had to do without at first, and has all of it now.
+    if (this.applied.hash === this.parked?.hash) this.parked = null;
   }
 }
 

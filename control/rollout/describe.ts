@@ -116,7 +116,7 @@ const WAY_ON: Readonly<Record<Pause["reason"], string>> = {
   FleetPartitioned: "it goes on by itself when they report again, `resume` goes on without them, `abort` rolls back",
   DrainTimeout: "`resume` waits as long again, `promote` ends what is in flight, `abort` rolls back",
   UnexplainedLoss: "`resume` goes on all the same, `abort` rolls back",
-  Rejected: "mend the host and it goes on, or `abort` rolls back",
+  Rejected: "mend the host and it goes on by itself, or `abort` rolls back",
   Unhealthy: "`abort` rolls back, `resume` gives it another chance",
   InvariantViolation: "a defect of Baton's, nothing was done; `resume` plans again, `abort` rolls back",
 };

@@ -2,6 +2,7 @@
 import type { JournalEntry, Rollout } from "../../control/model/rollout.ts";
 import type { Host, Revision } from "../../control/model/service.ts";
 import type { InstanceReport, Report, TrafficReport } from "../../proto/contract/report.ts";
+import { specHash } from "../../proto/contract/spec/document.ts";
 import { CUT_CAUSES, LOSS_CAUSES } from "../../proto/contract/report.ts";
 import type { RollingStrategy, ServiceSpec } from "../../proto/contract/spec/types.ts";
 
@@ -35,15 +36,18 @@ export const spec = (changes: Partial<ServiceSpec> = {}): ServiceSpec => ({
   ...changes,
 });
 
-export const revision = (number: number, changes: Partial<Revision> = {}): Revision => ({
-  service: "shop",
-  revision: number,
-  version: `v${number}`,
-  spec: spec({ version: `v${number}` }),
-  specHash: `hash-${number}`,
-  createdAtMs: 1_000 + number,
-  ...changes,
-});
+export function revision(number: number, changes: Partial<Revision> = {}): Revision {
+  const own = changes.spec ?? spec({ version: `v${number}` });
+  return {
+    service: "shop",
+    revision: number,
+    version: `v${number}`,
+    spec: own,
+    specHash: specHash(own),
+    createdAtMs: 1_000 + number,
+    ...changes,
+  };
+}
 
 export const host = (name: string, changes: Partial<Host> = {}): Host => ({
   name,

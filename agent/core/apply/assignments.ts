@@ -3,19 +3,47 @@
  * core works towards it; it is *applied* when every worker routes by it, and only then is it the one to go back to.
  *
  * Errors  whatever makes it impossible is one `rejected` with a sentence; the one before stays whole, its listeners too.
+ * Apart   a port that is taken is the trouble of the services that listen there, and no reason to cut the others off from
+ *         news. What can be had of a controller's assignment goes live (rest.ts) and is told of by service; the whole is
+ *         rejected all the same, and bound again every AGAIN_MS until it is had or something else is asked for. A
+ *         static file is taken whole or not at all: its author is looking at the screen.
  * Order   one at a time. What is offered meanwhile waits, and only the newest of it is looked at.
  */
 import type { Applied, Assignment, Rejected } from "../../../proto/contract/assignment.ts";
 import { serviceHash } from "../../../proto/contract/canonical.ts";
+import type { Clock, Millis } from "../../../proto/kernel/clock.ts";
 import type { Log } from "../../../proto/kernel/log.ts";
 import type { BoundListener } from "../../keeper/protocol.ts";
 import type { Incidents } from "../incidents.ts";
 import type { BindAnswer, BindRequest, KeeperLink } from "../keeper-link.ts";
+import type { Ambient } from "../ports.ts";
 import type { LastGood } from "../state/last-good.ts";
 import { isBelow } from "../state/last-good.ts";
 import { listenerConflicts, wantedListeners } from "./listeners.ts";
 import type { WantedListener } from "./listeners.ts";
+import { kept, without } from "./rest.ts";
 import { problemsOf } from "./validate.ts";
+
+/** A port that was taken is asked for again this often; a try costs the start of a small process. */
+const AGAIN_MS = 5_000;
+
+/** What was asked for and could not be bound, while something less is in its place. */
+interface Stuck {
+  readonly asked: Assignment;
+  readonly why: string;
+  /** Of those that listen where it is not possible. */
+  readonly services: ReadonlySet<string>;
+  /** In its place; the same as what was live before, if nothing else could be had. */
+  readonly rest: Assignment;
+  readonly fromDisk: boolean;
+  readonly again: Millis;
+}
+
+interface Bound {
+  /** "" when all of it is bound. */
+  readonly why: string;
+  readonly failed: ReadonlySet<string>;
+}
 
 export interface AssignmentEvents {
   /** `current` is another: work towards it. */
@@ -28,6 +56,7 @@ export class Assignments {
   readonly #link: KeeperLink;
   readonly #lastGood: LastGood;
   readonly #incidents: Incidents;
+  readonly #clock: Clock;
   readonly #log: Log;
   readonly #events: AssignmentEvents;
   #current: Assignment | null = null;
@@ -36,12 +65,20 @@ export class Assignments {
   #applied: Applied | null = null;
   #decided = false;
   #busy = false;
+  #stuck: Stuck | null = null;
   #waiting: { readonly assignment: Assignment; readonly fenced: boolean } | null = null;
 
-  constructor(link: KeeperLink, lastGood: LastGood, incidents: Incidents, log: Log, events: AssignmentEvents) {
+  constructor(
+    link: KeeperLink,
+    lastGood: LastGood,
+    incidents: Incidents,
+    { clock, log }: Pick<Ambient, "clock" | "log">,
+    events: AssignmentEvents,
+  ) {
     this.#link = link;
     this.#lastGood = lastGood;
     this.#incidents = incidents;
+    this.#clock = clock;
     this.#log = log;
     this.#events = events;
   }
@@ -92,13 +129,32 @@ export class Assignments {
     if (this.#current === null || this.#current === this.#live) return;
     const { epoch, generation, hash, services } = this.#current;
     this.#live = this.#current;
+    const stuck = this.#stuck?.rest === this.#live ? this.#stuck : null;
     // On disk before it is said: what was said to be applied is what a restart begins with.
-    this.#lastGood.saveAssignment(this.#current);
+    if (stuck === null) this.#lastGood.saveAssignment(this.#current);
+    else if (!stuck.fromDisk) this.#lastGood.saveAssignment(kept(stuck.asked, stuck.rest));
     this.#lastGood.savePorts(new Map(this.listeners().map(({ wanted, bound }) => [wanted.name, bound.port])));
     const hashes = Object.fromEntries(services.map((service) => [service.name, serviceHash(service)]));
     this.#applied = { epoch, generation, hash, services: hashes };
     this.#log.info({ epoch, generation, services: services.map(({ name }) => name) }, "assignment applied");
-    this.#events.applied(this.#applied);
+    if (stuck === null) this.#events.applied(this.#applied);
+    else this.#reject(stuck.asked, stuck.why);
+  }
+
+  /** Looks whether what was taken has become free; to be called now and then. */
+  tryAgain(now: Millis): void {
+    const stuck = this.#stuck;
+    if (stuck === null || this.#busy || !this.settled || now < stuck.again) return;
+    void this.#alone(async () => {
+      const bound = await this.#bind(this.#wanted(stuck.asked), true);
+      if (bound.why !== "") {
+        this.#stuck = { ...stuck, again: now + AGAIN_MS };
+        return;
+      }
+      this.#log.info({ services: [...stuck.services] }, "their listeners can be had now");
+      this.#stuck = null;
+      this.#commit(stuck.asked);
+    });
   }
 
   /** The workers can't take it: back to the one before. */
@@ -109,18 +165,20 @@ export class Assignments {
       return;
     }
     this.#current = this.#live;
+    this.#stuck = null;
     this.#reject(refused, why);
     this.#events.committed();
   }
 
   async #take(assignment: Assignment, fenced: boolean): Promise<void> {
-    if (this.#busy) {
-      this.#waiting = { assignment, fenced };
-      return;
-    }
+    if (this.#busy) this.#waiting = { assignment, fenced };
+    else await this.#alone(() => this.#consider(assignment, fenced));
+  }
+
+  async #alone(work: () => Promise<void>): Promise<void> {
     this.#busy = true;
     try {
-      await this.#consider(assignment, fenced);
+      await work();
     } finally {
       this.#busy = false;
       const next = this.#waiting;
@@ -138,7 +196,8 @@ export class Assignments {
       return; // I4
     }
     const current = this.#current;
-    if (current !== null && current.epoch === epoch && current.generation === generation) {
+    const stuck = this.#stuck?.asked.hash === assignment.hash;
+    if (!stuck && current !== null && current.epoch === epoch && current.generation === generation) {
       if (current.hash !== assignment.hash) {
         this.#reject(assignment, `generation ${generation} was given before, with other content`);
         return;
@@ -153,14 +212,52 @@ export class Assignments {
       return;
     }
     this.#lastGood.saveFence(assignment);
-    const why = await this.#bind(wanted);
-    if (why !== "") {
-      this.#reject(assignment, why);
-      return;
-    }
+    const known = this.#stuck !== null;
+    this.#stuck = null; // what was asked before is out of date now (I4)
+    const bound = await this.#bind(wanted, known);
+    if (bound.why === "") this.#commit(assignment);
+    else await this.#doWithout(assignment, bound, wanted, !fenced);
+  }
+
+  #commit(assignment: Assignment): void {
     this.#current = assignment;
     this.#decided = true;
     this.#events.committed();
+  }
+
+  /** Some listeners can't be had: the services that want others have what they are asked for. */
+  async #doWithout(
+    asked: Assignment,
+    { why, failed }: Bound,
+    wanted: readonly WantedListener[],
+    fromDisk: boolean,
+  ): Promise<void> {
+    const services = new Set(
+      wanted.filter(({ name }) => failed.has(name)).flatMap(({ uses }) => uses.map(({ service }) => service)),
+    );
+    const rest = without(asked, services, this.#live);
+    const listeners = this.#wanted(rest);
+    const possible =
+      this.#link.options.source.kind === "controller" &&
+      !this.#wouldStop(asked, rest) &&
+      [...problemsOf(rest), ...listenerConflicts(rest, listeners)].length === 0 &&
+      (await this.#bind(listeners, true)).why === "";
+    if (!possible) {
+      this.#reject(asked, why);
+      return;
+    }
+    const nothingNew = this.#live?.hash === rest.hash;
+    this.#stuck = { asked, why, services, rest, fromDisk, again: this.#clock.monotonic() + AGAIN_MS };
+    // Rejected once the rest is live, so that by then it is known which services it is not about.
+    if (nothingNew) this.#reject(asked, why);
+    else this.#commit(rest);
+  }
+
+  /** Before anything is live here, a service that is left out may be one that runs: found as a core before left it. */
+  #wouldStop(asked: Assignment, rest: Assignment): boolean {
+    if (this.#live !== null) return false;
+    const out = asked.services.filter((service) => !rest.services.includes(service)).map(({ name }) => name);
+    return [...this.#link.processes.values()].some(({ spec }) => out.includes(spec.env["BATON_SERVICE"] ?? ""));
   }
 
   #reject(assignment: Assignment, why: string): void {
@@ -169,21 +266,21 @@ export class Assignments {
     this.#events.rejected({ epoch, generation, hash, why });
   }
 
-  /** Binds what is not yet bound; "" or why it can't be. All or nothing. */
-  async #bind(wanted: readonly WantedListener[]): Promise<string> {
+  /** Binds what is not yet bound: all or nothing. `known`: that it can't be is no news. */
+  async #bind(wanted: readonly WantedListener[], known: boolean): Promise<Bound> {
     const missing = wanted.filter(({ name }) => !this.#link.listeners.has(name));
-    if (missing.length === 0) return "";
+    if (missing.length === 0) return { why: "", failed: new Set() };
     const asked = missing.map(({ name, address, port }) => ({
       ...{ name, address },
       port: port === 0 ? this.#lastGood.port(name) : port,
     }));
     const answers = await this.#link.bind(asked);
     await this.#rebind(missing, asked, answers);
-    const errors = [...answers.values()].flatMap((answer) => (answer.kind === "error" ? [answer.error] : []));
-    if (errors.length === 0) return "";
+    const failed = new Map([...answers].flatMap(([name, one]) => (one.kind === "error" ? [[name, one.error]] : [])));
+    if (failed.size === 0) return { why: "", failed: new Set() };
     this.#link.unbind([...answers].flatMap(([name, answer]) => (answer.kind === "ok" ? [name] : [])));
-    for (const error of errors) this.#incidents.add("bind_failed", "", error);
-    return errors.join("; ");
+    if (!known) for (const error of failed.values()) this.#incidents.add("bind_failed", "", error);
+    return { why: [...failed.values()].join("; "), failed: new Set(failed.keys()) };
   }
 
   /** A kept port that somebody took meanwhile: any other will do, and is reported. */

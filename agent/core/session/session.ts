@@ -73,7 +73,10 @@ export class Session implements AssignmentSource {
   }
 
   rejected(rejected: Rejected): void {
-    if (this.#phase.kind === "open") this.#phase.connection.send({ kind: "rejected", rejected });
+    if (this.#phase.kind !== "open") return;
+    // Some of its services may be live all the same: a rollout of theirs is not to halt for it.
+    this.#report();
+    this.#phase.connection.send({ kind: "rejected", rejected });
   }
 
   changed(): void {

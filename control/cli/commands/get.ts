@@ -6,7 +6,7 @@ import type { HostView, ServiceView } from "../../../proto/gen/baton/v1/operator
 import type { Controller } from "../client.ts";
 import { Api } from "../client.ts";
 import type { CommonOptions } from "../context.ts";
-import { connect, withController } from "../context.ts";
+import { connect, oneOf, withController } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { print, table } from "../output.ts";
 import { ledgerBlock } from "../render/ledger.ts";
@@ -29,7 +29,9 @@ type GetOptions = CommonOptions & { watch?: boolean };
 const WATCH_EVERY_MS = 1_000;
 
 export function addGetCommands(program: Command, done: (exitCode: number) => void): void {
-  const kinds = new Argument("<kind>", "what to list").choices([...KINDS, ...Object.keys(singular)]);
+  const kinds = new Argument("<kind>", `what to list: ${KINDS.join(", ")}`).argParser(
+    oneOf([...KINDS, ...Object.keys(singular)]),
+  );
   withController(
     program
       .command("get")
@@ -53,7 +55,7 @@ export function addGetCommands(program: Command, done: (exitCode: number) => voi
     program
       .command("describe")
       .summary("everything about one service, host or rollout")
-      .addArgument(new Argument("<kind>").choices(["service", "host", "rollout"]))
+      .addArgument(new Argument("<kind>", "service, host or rollout").argParser(oneOf(["service", "host", "rollout"])))
       .argument("<name>", "its name (a rollout's id, or its service)"),
   ).action(async (kind: string, name: string, options: CommonOptions) => {
     using controller = connect(options);
@@ -86,6 +88,8 @@ const LIST: Readonly<Record<Kind, (controller: Controller, name: string | undefi
         .filter((one) => name === undefined || one.service === name)
         .map((one) => ({ host: host.name, ...one })),
     );
+    // Hosts may run what the controller has never heard of; who runs nothing has to be a service at least.
+    if (name !== undefined && rows.length === 0) await controller.call(Api.getService, { name });
     const head = [
       "HOST",
       "INSTANCE",

@@ -19,7 +19,8 @@ export const MIGRATIONS: readonly Migration[] = [first];
 /** "BTN1" */
 export const APPLICATION_ID = 0x42544e31;
 
-export function migrate(db: DatabaseSync, path: string, migrations: readonly Migration[] = MIGRATIONS): void {
+/** Throws for what this program must not write to; it reads only. Answers the schema's version. */
+export function schemaOf(db: DatabaseSync, path: string, migrations: readonly Migration[] = MIGRATIONS): number {
   const known = migrations.at(-1)?.version ?? 0;
   const stored = numberOf(db, "user_version");
   const owner = numberOf(db, "application_id");
@@ -33,6 +34,12 @@ export function migrate(db: DatabaseSync, path: string, migrations: readonly Mig
         "start the newer Baton that wrote it, or name another folder with --state",
     );
   }
+  return stored;
+}
+
+export function migrate(db: DatabaseSync, path: string, migrations: readonly Migration[] = MIGRATIONS): void {
+  const known = migrations.at(-1)?.version ?? 0;
+  const stored = schemaOf(db, path, migrations);
   if (stored === known) return;
   db.exec("BEGIN IMMEDIATE");
   try {

@@ -9,10 +9,12 @@
 import { accessSync, constants, existsSync, mkdirSync, renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { hashOf } from "../../../proto/contract/canonical.ts";
 import { StoreUnusable } from "../store.ts";
 import type { Store } from "../store.ts";
 import { lock } from "./lock.ts";
-import { migrate } from "./migrate.ts";
+import { migrate, schemaOf } from "./migrate.ts";
+import { json, text } from "./rows.ts";
 import { SqliteStore } from "./sqlite-store.ts";
 
 export interface OpenOptions {
@@ -58,22 +60,35 @@ export function openSqliteStore(options: OpenOptions): Opened {
   }
 }
 
-/** Read-only, so that a look at a damaged file changes nothing in it: not even its journal is folded in. */
+/**
+ * Read-only, so that a look at a damaged file, or at one that is not ours, changes nothing in it: not even its journal is
+ * folded in.
+ */
 function damageOf(path: string): string | null {
   if (!existsSync(path)) return existsSync(`${path}-wal`) ? "its log is there without it" : null;
-  if (statSync(path).size === 0) return null;
+  if (statSync(path).size === 0) return "it is empty";
   let db: DatabaseSync | undefined;
   try {
     db = new DatabaseSync(path, { readOnly: true, timeout: 5_000 });
     const faults = db.prepare("PRAGMA integrity_check(3)").all();
     const words = faults.map((row) => String(row["integrity_check"]));
-    return words.length === 1 && words[0] === "ok" ? null : words.join("; ").replaceAll("\n", " ");
+    if (words.length !== 1 || words[0] !== "ok") return words.join("; ").replaceAll("\n", " ");
+    return schemaOf(db, path) === 0 ? null : alteredRevision(db);
   } catch (error) {
     if (isDamage(error)) return (error as Error).message;
     throw error;
   } finally {
     db?.close();
   }
+}
+
+/** A page may be whole and its content another than was written: of what is rolled out, that must not go unseen. */
+function alteredRevision(db: DatabaseSync): string | null {
+  for (const row of db.prepare("SELECT service, revision, spec, spec_hash FROM revisions").iterate()) {
+    if (hashOf(json(row, "spec")) === text(row, "spec_hash")) continue;
+    return `revision ${text(row, "revision")} of ${text(row, "service")} is not what was stored: its hash differs`;
+  }
+  return null;
 }
 
 /** SQLITE_CORRUPT and SQLITE_NOTADB, and their extended codes. */

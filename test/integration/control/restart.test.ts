@@ -184,7 +184,9 @@ describe("starting", () => {
     ] as const) {
       await using second = start(state.path, option, address);
       expect((await second.exited).code).toBe(1);
-      expect(second.stderr).toBe(`baton control: ${address} is in use by another program\n`);
+      expect(second.stderr).toBe(
+        `baton control: ${option} ${address} is in use by another program; end that one, or name another address\n`,
+      );
       expect(second.stdout).toBe("");
     }
   });

@@ -1,7 +1,7 @@
 /**
  * An app of a few lines for tests of the agent's core. GET / answers its version and pid, POST the length of the body,
  * /slow/MS after that time, /crash ends it with 3. On SIGTERM it finishes and leaves. Version v3 is never ready and says
- * why; v4 ends at once with 7.
+ * why; v4 ends at once with 7; v5 takes the health question and never answers it.
  */
 import { createServer } from "node:http";
 
@@ -19,6 +19,7 @@ const server = createServer((request, response) => {
       process.stderr.write("Error: out of luck\n");
       process.exit(3);
     }
+    if (request.url === "/healthz" && version === "v5") return; // taken, never answered
     if (request.url === "/healthz" && version === "v3") {
       response.writeHead(503).end("no database\n");
       return;

@@ -21,6 +21,8 @@ const slotOf = (keeper: ScriptedKeeper, version: string): number => {
   return keeper.core.slots.find("shop", version, id);
 };
 
+const fenceOf = (generation: number) => ({ epoch: 1, generation });
+
 async function serving(keeper: ScriptedKeeper): Promise<void> {
   keeper.offer(assignment(1, [v1]));
   await keeper.settle(1_000);
@@ -108,27 +110,93 @@ test("the same assignment again is answered again, and changes nothing", async (
   expect(keeper.saidOf("launch")).toHaveLength(1);
 });
 
-test("a port in use rejects the assignment, and the one before stays whole", async () => {
+const listen = (port: number) => ({ listeners: [{ address: "127.0.0.1", port, protocol: "http" as const }] });
+const api = service([revision(1)], { name: "api", ...listen(9_999) });
+const web = service([revision(1)], { name: "web", ...listen(9_998) });
+const hashes = (keeper: ScriptedKeeper): unknown => keeper.core.assignments.applied?.services;
+
+test("a port in use keeps out the service that wants it, no other; once it is free, all is applied", async () => {
   using keeper = new ScriptedKeeper();
   await serving(keeper);
   keeper.refusePorts.add("127.0.0.1:9999");
-  const other = service([revision(1)], {
-    name: "api",
-    listeners: [{ address: "127.0.0.1", port: 9_999, protocol: "http" }],
-  });
-  const third = service([revision(1)], {
-    name: "web",
-    listeners: [{ address: "127.0.0.1", port: 9_998, protocol: "http" }],
-  });
-  keeper.offer(assignment(2, [v1, third, other]));
+  keeper.offer(assignment(2, [v1, web, api]));
+  await keeper.settle(1_000);
+  expect(keeper.source.rejectedList).toEqual([
+    {
+      ...fenceOf(2),
+      hash: assignment(2, [v1, web, api]).hash,
+      why: "127.0.0.1:9999: the port is in use by another process (EADDRINUSE)",
+    },
+  ]);
+  expect(hashes(keeper)).toEqual({ shop: serviceHash(v1), web: serviceHash(web) });
+  expect([...keeper.listeners.keys()]).toEqual(["127.0.0.1:8080", "127.0.0.1:9998"]);
+  expect(keeper.core.incidents.list().at(-1)).toMatchObject({ kind: "bind_failed" });
+  const told = keeper.core.incidents.list().length;
+  await keeper.settle(11_000);
+  expect(keeper.core.incidents.list()).toHaveLength(told);
+  keeper.refusePorts.clear();
+  await keeper.settle(6_000);
+  expect(keeper.source.appliedList.at(-1)).toMatchObject({ ...fenceOf(2), services: { api: serviceHash(api) } });
+  expect(keeper.source.rejectedList).toHaveLength(1);
+});
+
+test("a service that moves to a port in use goes on where it was, the others move on", async () => {
+  using keeper = new ScriptedKeeper();
+  keeper.offer(assignment(1, [v1, web]));
+  await keeper.settle(1_000);
+  keeper.refusePorts.add("127.0.0.1:9999");
+  const moved = { ...v1, ...listen(9_999) };
+  const later = { ...web, accepting: false };
+  keeper.offer(assignment(2, [moved, later]));
+  await keeper.settle(1_000);
+  expect(keeper.source.rejectedList).toHaveLength(1);
+  expect(hashes(keeper)).toEqual({ shop: serviceHash(v1), web: serviceHash(later) });
+  keeper.restart();
+  await keeper.settle(1_000);
+  expect(hashes(keeper)).toEqual({ shop: serviceHash(v1), web: serviceHash(later) });
+});
+
+test("what was asked for since is not undone by a port that becomes free", async () => {
+  using keeper = new ScriptedKeeper();
+  await serving(keeper);
+  keeper.refusePorts.add("127.0.0.1:9999");
+  keeper.offer(assignment(2, [v1, api]));
+  await keeper.settle(1_000);
+  keeper.offer(assignment(3, [v1, web]));
+  await keeper.settle(1_000);
+  keeper.refusePorts.clear();
+  await keeper.settle(20_000);
+  expect(hashes(keeper)).toEqual({ shop: serviceHash(v1), web: serviceHash(web) });
+  expect(keeper.source.appliedList.at(-1)?.generation).toBe(3);
+});
+
+test("a restart with a port in use: the others are served, and the one left out is not forgotten", async () => {
+  using keeper = new ScriptedKeeper();
+  await serving(keeper);
+  keeper.offer(assignment(2, [v1, api]));
+  await keeper.settle(1_000);
+  keeper.refusePorts.add("127.0.0.1:9999");
+  reboot(keeper);
+  await keeper.settle(1_000);
+  expect(hashes(keeper)).toEqual({ shop: serviceHash(v1) });
+  keeper.refusePorts.clear();
+  reboot(keeper);
+  await keeper.settle(1_000);
+  expect(hashes(keeper)).toEqual({ shop: serviceHash(v1), api: serviceHash(api) });
+});
+
+test("of a static file, a port in use refuses the whole", async () => {
+  using keeper = new ScriptedKeeper({ options: { source: { kind: "static", files: ["shop.yaml"] } } });
+  await serving(keeper);
+  keeper.refusePorts.add("127.0.0.1:9999");
+  keeper.offer(assignment(2, [v1, web, api]));
   await keeper.settle(1_000);
   expect(keeper.source.rejectedList[0]?.why).toContain("127.0.0.1:9999: the port is in use");
-  expect(states(keeper)).toEqual(["v1 serving"]);
   expect([...keeper.listeners.keys()]).toEqual(["127.0.0.1:8080"]);
-  expect(keeper.core.incidents.list().at(-1)).toMatchObject({ kind: "bind_failed" });
+  expect(hashes(keeper)).toEqual({ shop: serviceHash(v1) });
   // Once it is free, the same generation may be offered again.
   keeper.refusePorts.clear();
-  keeper.offer(assignment(2, [v1, third, other]));
+  keeper.offer(assignment(2, [v1, web, api]));
   await keeper.settle(1_000);
   expect(keeper.source.appliedList.at(-1)?.generation).toBe(2);
 });

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { APPLICATION_ID, migrate, MIGRATIONS } from "../../../control/store/sqlite/migrate.ts";
 import { openSqliteStore } from "../../../control/store/sqlite/open.ts";
 import { StoreUnusable } from "../../../control/store/store.ts";
+import { revision } from "../../support/samples.ts";
 import { storeContract } from "../../support/store-contract.ts";
 
 const folders: string[] = [];
@@ -72,6 +73,32 @@ describe("opening", () => {
     expect(open(at).damaged).toBeNull();
   });
 
+  test("a store that was emptied is told of, not taken for a new one", async () => {
+    const at = folder();
+    writeFileSync(join(at, "controller.db"), "");
+    const { store, damaged } = open(at);
+    expect(damaged?.why).toBe("it is empty");
+    await store.close();
+  });
+
+  test("a revision that is whole as a page and another than was stored is found by its hash", async () => {
+    const at = folder();
+    const { store } = open(at);
+    const service = { name: "shop", stable: 0, previous: 0, newest: 1 };
+    await store.commit(1, [
+      { kind: "service", service },
+      { kind: "revision", revision: revision(1) },
+    ]);
+    await store.close();
+    const again = open(at);
+    expect(again.damaged).toBeNull();
+    await again.store.close();
+    const db = new DatabaseSync(join(at, "controller.db"));
+    db.exec("UPDATE revisions SET spec = replace(spec, 'server.js', 'serfer.js')");
+    db.close();
+    expect(open(at).damaged?.why).toBe("revision 1 of shop is not what was stored: its hash differs");
+  });
+
   test("two damaged stores in one second do not take each other's name", async () => {
     const at = folder();
     for (const content of ["first wreck, long enough", "second wreck, long enough"]) {
@@ -123,7 +150,9 @@ describe("opening", () => {
     const db = new DatabaseSync(join(at, "controller.db"));
     db.exec("CREATE TABLE recipes (name TEXT)");
     db.close();
+    const before = readFileSync(join(at, "controller.db"));
     expect(() => open(at)).toThrow(/a database of another program/);
+    expect(readFileSync(join(at, "controller.db")).equals(before)).toBe(true);
   });
 
   test("a state folder that can't be made says so in one line", () => {
