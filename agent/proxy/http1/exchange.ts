@@ -11,27 +11,23 @@ import type { CutCause } from "../../../proto/contract/report.ts";
 import { CLIENT_GONE, COMPLETED, REFUSED_OUTCOME, answered, carried, closed, lost } from "../account.ts";
 import type { Outcome } from "../account.ts";
 import type { Context } from "../context.ts";
-import { FAILURE, errorAnswer, failureOf, parseHopError, refused } from "../errors.ts";
-import type { Failure } from "../errors.ts";
+import { FAILURE, errorAnswer, failureOf, parseHopError, refused, type Failure } from "../errors.ts";
 import { flush } from "../forward.ts";
 import { Route } from "../route.ts";
 import { WRITE } from "../sockets.ts";
 import { COUNTER } from "../stats-layout.ts";
 import type { Service } from "../table.ts";
-import { Tunnel } from "../tunnel/tunnel.ts";
-import type { TunnelEnd } from "../tunnel/tunnel.ts";
+import { Tunnel, type TunnelEnd } from "../tunnel/tunnel.ts";
 import { Deadline } from "../wheel.ts";
 import type { Client } from "./client-port.ts";
 import { REFUSED } from "./fields.ts";
 import { latin1 } from "./framing.ts";
-import { Leaving } from "./leaving.ts";
-import type { Departing, Kind } from "./leaving.ts";
+import { Leaving, type Departing, type Kind } from "./leaving.ts";
 import type { RequestHead } from "./request.ts";
 import { BODY } from "./response.ts";
 import { CONNECTION, writeRequest, writeResponse } from "./rewrite.ts";
-import { Reply } from "./reply.ts";
-import type { Asked, Phase } from "./reply.ts";
-import { Terms, methodName, pathName } from "./terms.ts";
+import { Reply, type Asked, type Phase } from "./reply.ts";
+import { Terms, requestLine } from "./terms.ts";
 import { Tries } from "./tries.ts";
 import { Upload } from "./upload.ts";
 import type { UpstreamUser } from "./upstream.ts";
@@ -215,7 +211,7 @@ export class Exchange implements UpstreamUser, Departing, Asked {
     const hop = parseHopError(latin1(source, fields.valueStart(at), fields.valueEnd(at)));
     if (hop === null || response.status < 500) return false;
     if (!hop.sent) this.#sent = this.#sentBefore;
-    const again = hop.sent ? this.#mayResend() : this.upload.whole && !this.tries.exhausted;
+    const again = hop.sent ? this.#mayMove() : this.upload.whole && !this.tries.exhausted;
     if (!again) {
       this.reply.hopLoss = hop.cause;
       return false;
@@ -273,12 +269,18 @@ export class Exchange implements UpstreamUser, Departing, Asked {
       return;
     }
     const stale = (tries.upstream?.carried ?? 0) > 0;
-    // With the body held back no app has had the whole request, whatever its method (R9).
-    const again = this.held ? !tries.exhausted : this.#mayResend();
+    const again = this.#mayMove();
     if (stale) tries.wasStale();
     else tries.blame(false, error);
     if (again) this.#again(FAILURE.reset);
     else this.fail(FAILURE.reset);
+  }
+
+  /** R9, R10: no app has had the whole of it, so none can have done it. Else it is a matter of doing it twice. */
+  #mayMove(): boolean {
+    const { upload, tries } = this;
+    const whole = upload.done && !this.held && tries.upstream?.wire.pending !== true;
+    return whole || !upload.whole ? this.#mayResend() : !tries.exhausted;
   }
 
   #mayResend(): boolean {
@@ -379,8 +381,7 @@ export class Exchange implements UpstreamUser, Departing, Asked {
         client: this.#client.address,
         service: this.service?.name ?? "",
         endpoint: tries.lastId,
-        method: methodName(upload.image.buffer),
-        path: pathName(upload.image.buffer),
+        ...requestLine(upload.image.buffer),
         status: reply.answer.status,
         outcome: "cause" in outcome ? outcome.cause : outcome.kind,
         durationMs: Math.round((this.#context.clock.monotonic() - this.startedAt) * 10) / 10,

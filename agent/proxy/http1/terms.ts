@@ -36,12 +36,16 @@ export class Terms {
 }
 
 /** The first word of a request's image. */
-export function methodName(image: Buffer): string {
+function methodName(image: Buffer): string {
   return latin1(image, 0, Math.max(0, image.indexOf(32)));
 }
 
-/** The second one, without its query. */
-export function pathName(image: Buffer): string {
+/** For the log: what the image asks for, without the query. */
+export function requestLine(image: Buffer): { readonly method: string; readonly path: string } {
+  return { method: methodName(image), path: pathName(image) };
+}
+
+function pathName(image: Buffer): string {
   const from = image.indexOf(32) + 1;
   const to = image.indexOf(32, from);
   const target = latin1(image, from, Math.max(from, Math.min(to, from + 256)));

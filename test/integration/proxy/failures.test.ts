@@ -154,6 +154,30 @@ test("no endpoints, or none with a weight: 503 with Retry-After, counted at the 
   expect(await kit.books(0)).toMatchObject({ started: 2, inFlight: 0, lost: { no_instance: 2 } });
 });
 
+test("R10: an upload whose instance goes in mid-body is sent whole to another, even a POST, as long as it is kept", async () => {
+  const dies = await rawApp((socket) => {
+    socket.on("data", (data) => {
+      if (data.includes("part one")) socket.resetAndDestroy();
+    });
+  });
+  const lives = await httpApp((req, res) => {
+    let body = "";
+    req.on("data", (data: Buffer) => (body += data.toString()));
+    req.on("end", () => res.end(body));
+  });
+  await using kit = await Kit.start([endpoint("a", dies.port, 1)]);
+  kit.keep(dies, lives);
+  const client = await kit.client();
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+  await eventually(() => dies.sockets.size === 1);
+  kit.apply(service([endpoint("a", dies.port, 1, { mode: "draining" }), endpoint("b", lives.port, 2)]));
+  client.send("8\r\npart one\r\n");
+  await eventually(async () => (await kit.books(2)).inFlight === 1);
+  client.send("8\r\npart two\r\n0\r\n\r\n");
+  expect((await client.response()).body.toString()).toBe("part onepart two");
+  expect([(await kit.books(1)).lost, await kit.books(2)]).toMatchObject([{}, { completed: 1, retried: 1, lost: {} }]);
+});
+
 test("R11: an answer that breaks off is broken off for the client too, never ended in order", async () => {
   for (const head of ["Content-Length: 100", "Transfer-Encoding: chunked"]) {
     const app = await rawApp((socket) => {
