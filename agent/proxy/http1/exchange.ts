@@ -246,9 +246,8 @@ export class Exchange implements UpstreamUser, Departing, Asked {
 
   onTunnelEnd(end: TunnelEnd): void {
     this.tries.upstream = null; // the tunnel has seen to it
-    if (end === "completed") this.settle(COMPLETED, false);
-    else if (end === "client_gone") this.settle(CLIENT_GONE, false);
-    else this.abort(lost("tunnel_cut", this.terms.fromBaton));
+    if (end === "tunnel_cut") this.abort(lost("tunnel_cut", this.terms.fromBaton));
+    else this.settle(end === "completed" ? COMPLETED : CLIENT_GONE, false);
   }
 
   // When it goes wrong.
