@@ -13,13 +13,15 @@ import { DEMO, deploy } from "../../control/cli/up/service.ts";
 import type { HostView, RolloutView } from "../../proto/gen/baton/v1/operator.ts";
 import { seededRandom } from "../../proto/kernel/random.ts";
 import { systemClock } from "../../proto/runtime/system-clock.ts";
+import type { LossRecord } from "../loss/ledger.ts";
 import type { Traffic } from "../loss/traffic.ts";
 import { startTraffic } from "../loss/traffic.ts";
 
 export interface DemoCluster extends AsyncDisposable {
   readonly cluster: Cluster;
   readonly port: number;
-  traffic(rate: number, seed?: number): Traffic;
+  /** `onLoss` sees every loss; the ledger keeps the first ones only. */
+  traffic(rate: number, seed?: number, onLoss?: (loss: LossRecord) => void): Traffic;
   deploy(version: string): Promise<string>;
   /** The rollout once `when` holds of it; fails with what was last seen. */
   until(rollout: string, when: (view: RolloutView) => boolean, timeoutMs?: number): Promise<RolloutView>;
@@ -46,9 +48,9 @@ export async function demoCluster(options: { readonly mayEnd?: readonly string[]
   const demo: DemoCluster = {
     cluster,
     port,
-    traffic: (rate, seed = 1) =>
+    traffic: (rate, seed = 1, onLoss = () => undefined) =>
       startTraffic({
-        ...{ target: { host: "127.0.0.1", port }, rate, resend: true },
+        ...{ target: { host: "127.0.0.1", port }, rate, resend: true, onLoss },
         ...{ clock: systemClock, random: seededRandom(seed) },
       }),
     deploy: (version) => deploy(cluster, port, version),
