@@ -40,12 +40,13 @@ export async function startCore(
       environment: baseEnvironment(process.env),
     },
     source,
+    sourceWaits: true,
     failed: (sentences) => {
       for (const sentence of sentences) process.stderr.write(`baton agent: ${sentence}\n`);
     },
   });
   const admin = new Admin({ ...ambient, core, software, log });
-  admin.listen();
+  admin.listen(() => core.startSource());
   return { core, log };
 }
 

@@ -46,6 +46,8 @@ export interface CoreOptions extends Ambient {
   readonly start: KeeperStart;
   readonly instances: Pick<InstanceWorld, "check" | "pickPort" | "output" | "environment">;
   readonly source: (port: SourcePort) => AssignmentSource;
+  /** The source waits for `startSource`: an agent that can't begin is not to join the fleet first. */
+  readonly sourceWaits?: boolean;
   /** Shows these lines to whoever started the agent. */
   readonly failed: (sentences: readonly string[]) => void;
 }
@@ -72,6 +74,7 @@ export class Core {
   #accepting: boolean;
   #stoppingSince: Millis | null = null;
   #shutDown = false;
+  #sourceStarted = false;
   #touched = false;
   #told = "";
   #tick: Timer | undefined;
@@ -178,6 +181,13 @@ export class Core {
     this.link.shutdown(EXIT.failed);
   }
 
+  /** Once; and never, when the agent ends before it has begun. */
+  startSource(): void {
+    if (this.#sourceStarted || this.#shutDown || this.#closed || this.stopping) return;
+    this.#sourceStarted = true;
+    this.source.start();
+  }
+
   /** The port that a listener of the core's own had before the restart, 0 if none. */
   keptPort(name: string): number {
     return this.#lastGood.port(name);
@@ -228,7 +238,8 @@ export class Core {
     }
     this.#instances.adopt(found, this.link.processes, this.#inService);
     this.#workersGone();
-    this.source.start();
+    // What runs already is not to wait for anything.
+    if (this.#options.sourceWaits !== true || !this.#first) this.startSource();
     this.#tickIn(0);
   }
 

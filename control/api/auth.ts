@@ -27,6 +27,9 @@ export function readToken(path: string | undefined): Token {
   } catch (error) {
     throw new TokenUnusable(`the token file can't be read: ${(error as Error).message}`);
   }
+  if (!/^[\x21-\x7e]*$/.test(text)) {
+    throw new TokenUnusable(`the token file ${path} must hold one line of visible characters`);
+  }
   if (text.length < SHORTEST) throw new TokenUnusable(`the token in ${path} is shorter than ${SHORTEST} characters`);
   return { digest: digestOf(text) };
 }

@@ -47,7 +47,9 @@ export class Agent {
   /** The newest that the agent said is live. */
   applied: Applied | null = null;
   inFlight: { readonly assignment: Assignment; readonly sentAt: Millis } | null = null;
-  parked: { readonly hash: string; readonly why: string } | null = null;
+  /** `services`: by name, the hash of what was refused. */
+  parked: { readonly hash: string; readonly services: Readonly<Record<string, string>>; readonly why: string } | null =
+    null;
   wanted: Wanted | null = null;
   #wantedText = "";
   /** What the confirmed assignment said, as far as this controller sent or compiled it. */
@@ -91,7 +93,7 @@ export class Agent {
     this.inFlight = null;
     if (applied.hash !== asked.hash) {
       const why = `it confirmed generation ${asked.generation} with another hash than was sent`;
-      this.parked = { hash: asked.hash, why };
+      this.parked = { hash: asked.hash, services: hashesOf(asked.services), why };
       return why;
     }
     this.parked = null;
@@ -105,7 +107,7 @@ export class Agent {
     const asked = this.inFlight?.assignment;
     if (asked === undefined || !sameFence(asked, rejected)) return false;
     this.inFlight = null;
-    this.parked = { hash: asked.hash, why: rejected.why };
+    this.parked = { hash: asked.hash, services: hashesOf(asked.services), why: rejected.why };
     return true;
   }
 
@@ -116,8 +118,9 @@ export class Agent {
     this.reportedInSession = true;
     this.reportedAtMs = nowMs;
     if (report.applied === null) return;
-    // A report may say it before the ack does, or in its place.
-    this.acked(report.applied);
+    // A report may say it before the ack does, or in its place. One that says less is of an agent that has to do
+    // without some of it, and is about to say so.
+    if (report.applied.hash === this.inFlight?.assignment.hash) this.acked(report.applied);
     this.#confirm(report.applied);
   }
 
@@ -127,8 +130,14 @@ export class Agent {
     if (this.#wantedText === text) return;
     this.#wantedText = text;
     const hash = assignmentHash(services);
-    const hashes = Object.fromEntries(services.map((service) => [service.name, serviceHash(service)]));
-    this.wanted = { services, hash, hashes };
+    this.wanted = { services, hash, hashes: hashesOf(services) };
+  }
+
+  /** Why it refused what is still asked of it for this service; "" as far as is known. */
+  refusal(service: string): string {
+    const asked = this.wanted?.hashes[service];
+    if (this.parked === null || asked === undefined || this.applied?.services[service] === asked) return "";
+    return this.parked.services[service] === asked ? this.parked.why : "";
   }
 
   /** What is live on it, as far as it is known here; null when only its hash is. */
@@ -174,6 +183,8 @@ export class Agent {
   }
 }
 
+const hashesOf = (services: readonly AssignedService[]): Readonly<Record<string, string>> =>
+  Object.fromEntries(services.map((service) => [service.name, serviceHash(service)]));
 const sameFence = (a: Fence, b: Fence): boolean => a.epoch === b.epoch && a.generation === b.generation;
 const newer = (a: Fence, b: Fence): boolean =>
   a.epoch > b.epoch || (a.epoch === b.epoch && a.generation >= b.generation);

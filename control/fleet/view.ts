@@ -33,15 +33,10 @@ function hostView(fleet: Fleet, host: Host, service: string): HostView {
     adminState: host.adminState,
     appliedHash: report?.applied?.services[service] ?? "",
     askedHash: agent?.held === "" ? (agent.wanted?.hashes[service] ?? "") : "",
-    rejected: rejectionOf(agent),
+    rejected: agent?.refusal(service) ?? "",
     instances: (report?.instances ?? []).filter((instance) => instance.service === service).map(instanceView),
     endpointInFlight: host.role === "gateway" ? endpointInFlight(agent, service) : {},
   };
-}
-
-function rejectionOf(agent: Agent | undefined): string {
-  if (agent?.parked == null || agent.parked.hash !== agent.wanted?.hash) return "";
-  return agent.parked.why;
 }
 
 function endpointInFlight(agent: Agent | undefined, service: string): Record<string, number> {

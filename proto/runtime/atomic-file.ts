@@ -45,7 +45,11 @@ export function readChecked(path: string): ReadResult {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { kind: "absent" };
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return { kind: "absent" };
+    // Whatever has our file's name and can't be read will not be readable at the next start either.
+    if (code === "EISDIR" || code === "EACCES")
+      return { kind: "damaged", ...setAside(path, `it can't be read (${code})`) };
     throw error;
   }
   const newline = text.indexOf("\n");

@@ -64,7 +64,8 @@ export class Admin {
     this.#server.maxConnections = 256;
   }
 
-  listen(): void {
+  /** `listening`: told as soon as it does. */
+  listen(listening: () => void = () => undefined): void {
     const { core, log, clock } = this.#options;
     const { admin, tokenFile } = core.link.options;
     const at = formatHostPort(admin.host, admin.port);
@@ -78,7 +79,7 @@ export class Admin {
       if (kept > 0 || !core.first) {
         log.warn({ why }, "admin: can't listen yet");
         if (kept > 0) core.keepPort("admin", 0);
-        this.#retry = clock.after(kept > 0 ? 0 : RETRY_MS, () => this.listen());
+        this.#retry = clock.after(kept > 0 ? 0 : RETRY_MS, () => this.listen(listening));
         return;
       }
       core.fail([`--admin ${at}: ${why}`]);
@@ -90,6 +91,7 @@ export class Admin {
       const port = typeof address === "object" && address !== null ? address.port : admin.port;
       if (admin.port === 0) core.keepPort("admin", port);
       log.info({ port }, `admin on http://${formatHostPort(admin.host, port)}`);
+      listening();
     });
   }
 

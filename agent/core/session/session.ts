@@ -26,6 +26,8 @@ import { Connection } from "./connection.ts";
 
 /** From connecting to Welcome. */
 const GREETING_MS = 5_000;
+/** What a header can carry. */
+const VISIBLE = /^[\x21-\x7e]+$/;
 /** What changes within this time goes into one report. */
 const COALESCE_MS = 20;
 
@@ -238,10 +240,13 @@ export class Session implements AssignmentSource {
         "the token is not shown in plain text to another machine; --trust-network, if the network is encrypted";
       return { kind: "refused", why };
     }
+    let token: string;
     try {
-      return { kind: "ok", token: readFileSync(agent.tokenFile, "utf8").trim() };
+      token = readFileSync(agent.tokenFile, "utf8").trim();
     } catch (error) {
       return { kind: "refused", why: `the token file can't be read: ${(error as Error).message}` };
     }
+    if (VISIBLE.test(token)) return { kind: "ok", token };
+    return { kind: "refused", why: `the token file ${agent.tokenFile} must hold one line of visible characters` };
   }
 }

@@ -101,7 +101,6 @@ export class LastGood {
   #damaged(path: string, setAside: string, why: string): void {
     const sentence = `${path} can't be used: ${why}; it is kept as ${setAside}, and the agent goes on without it`;
     this.damage.push(sentence);
-    this.#log.error({ path, setAside }, sentence);
   }
 
   #save(name: string, held: unknown): void {

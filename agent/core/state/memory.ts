@@ -71,7 +71,6 @@ export class Memory {
   #damaged(setAside: string, why: string): null {
     const sentence = `${this.#path} can't be used: ${why}; it is kept as ${setAside}, and the agent goes on without it`;
     this.damage.push(sentence);
-    this.#log.error({ path: this.#path, setAside }, sentence);
     return null;
   }
 }

@@ -73,7 +73,7 @@ function damageOf(path: string): string | null {
     const faults = db.prepare("PRAGMA integrity_check(3)").all();
     const words = faults.map((row) => String(row["integrity_check"]));
     if (words.length !== 1 || words[0] !== "ok") return words.join("; ").replaceAll("\n", " ");
-    return schemaOf(db, path) === 0 ? null : alteredRevision(db);
+    return schemaOf(db, path) === 0 ? null : alteredRecord(db);
   } catch (error) {
     if (isDamage(error)) return (error as Error).message;
     throw error;
@@ -82,17 +82,39 @@ function damageOf(path: string): string | null {
   }
 }
 
-/** A page may be whole and its content another than was written: of what is rolled out, that must not go unseen. */
-function alteredRevision(db: DatabaseSync): string | null {
-  for (const row of db.prepare("SELECT service, revision, spec, spec_hash FROM revisions").iterate()) {
-    if (hashOf(json(row, "spec")) === text(row, "spec_hash")) continue;
-    return `revision ${text(row, "revision")} of ${text(row, "service")} is not what was stored: its hash differs`;
+/**
+ * SQLite looks after pages, not after what is written on them: a record that can't be read, and a revision that is not the
+ * one that was stored, are found here.
+ */
+function alteredRecord(db: DatabaseSync): string | null {
+  for (const [table, column] of RECORDS) {
+    for (const row of db.prepare(`SELECT * FROM ${table}`).iterate()) {
+      let value: unknown;
+      try {
+        value = json(row, column);
+      } catch {
+        return `a record of ${table} can't be read`;
+      }
+      if (table === "revisions" && hashOf(value) !== text(row, "spec_hash")) {
+        return `revision ${text(row, "revision")} of ${text(row, "service")} is not what was stored: its hash differs`;
+      }
+    }
   }
   return null;
 }
 
-/** SQLITE_CORRUPT and SQLITE_NOTADB, and their extended codes. */
+/** Table and its column of JSON. */
+const RECORDS = [
+  ["revisions", "spec"],
+  ["hosts", "body"],
+  ["rollouts", "body"],
+  ["ledgers", "body"],
+  ["counts", "body"],
+] as const;
+
+/** SQLITE_CORRUPT and SQLITE_NOTADB, and their extended codes; of a schema's own text it says so in words alone. */
 export function isDamage(error: unknown): boolean {
+  if (/^malformed database schema/.test((error as Error).message)) return true;
   const code = (error as { readonly errcode?: unknown }).errcode;
   return typeof code === "number" && [11, 26].includes(code & 0xff);
 }

@@ -149,6 +149,36 @@ describe("assignments", () => {
     expect(events).toEqual(["assignment_rejected host-1"]);
   });
 
+  test("an agent that does without a service says why, is asked once more when it comes back, and may have all later", () => {
+    const { fleet, join, say } = setup();
+    const { agent, session } = join("host-1");
+    say(agent, session, 1);
+    fleet.want("host-1", [service("a"), service("b")], "");
+    fleet.flush(1);
+    const { epoch, generation, hash } = session.assignments[0]!;
+    const hashes = agent.wanted!.hashes;
+    const some = { epoch, generation, hash: "0".repeat(64), services: { a: hashes["a"]! } };
+    fleet.receive(agent, session, { kind: "report", report: report({ seq: 2, applied: some }) });
+    const rejected = { epoch, generation, hash, why: "127.0.0.1:80: the port is in use" };
+    fleet.receive(agent, session, { kind: "rejected", rejected });
+    expect(agent.sync(0)).toEqual({ sync: "REJECTED", reason: rejected.why });
+    expect(agent.applied).toEqual(some);
+    expect(agent.live()).toEqual([service("a")]);
+    fleet.flush(1);
+    expect(session.assignments).toHaveLength(1);
+
+    const again = join("host-1", { applied: some });
+    say(again.agent, again.session, 3);
+    fleet.flush(1);
+    const [second] = again.session.assignments;
+    expect(second?.hash).toBe(hash);
+    const refused = { ...rejected, generation: second!.generation };
+    fleet.receive(agent, again.session, { kind: "rejected", rejected: refused });
+    const all = { epoch, generation: second!.generation, hash, services: hashes };
+    fleet.receive(agent, again.session, { kind: "report", report: report({ seq: 4, applied: all }) });
+    expect(agent.sync(0)).toEqual({ sync: "SYNCED", reason: "" });
+  });
+
   test("an agent that lost its state is asked again, whatever it had confirmed before", () => {
     const { fleet, join, say } = setup();
     const { agent, session } = join("host-1");

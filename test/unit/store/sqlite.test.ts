@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { APPLICATION_ID, migrate, MIGRATIONS } from "../../../control/store/sqlite/migrate.ts";
 import { openSqliteStore } from "../../../control/store/sqlite/open.ts";
 import { StoreUnusable } from "../../../control/store/store.ts";
-import { revision } from "../../support/samples.ts";
+import { host, revision } from "../../support/samples.ts";
 import { storeContract } from "../../support/store-contract.ts";
 
 const folders: string[] = [];
@@ -97,6 +97,18 @@ describe("opening", () => {
     db.exec("UPDATE revisions SET spec = replace(spec, 'server.js', 'serfer.js')");
     db.close();
     expect(open(at).damaged?.why).toBe("revision 1 of shop is not what was stored: its hash differs");
+  });
+
+  test("a record that can't be read is damage, not the end of every start", async () => {
+    const at = folder();
+    const { store } = open(at);
+    await store.commit(1, [{ kind: "host", host: host("host-1") }]);
+    await store.close();
+    const path = join(at, "controller.db");
+    const bytes = readFileSync(path);
+    bytes[bytes.indexOf('"name":"host-1"') + 6] = 0x01; // the colon
+    writeFileSync(path, bytes);
+    expect(open(at).damaged?.why).toMatch(/hosts/);
   });
 
   test("two damaged stores in one second do not take each other's name", async () => {
