@@ -93,11 +93,12 @@ export function rolloutBlock(view: RolloutView, now: number): string {
   return lines.join("\n");
 }
 
-/** One plain line for logs and pipes. */
+/** One plain line for logs and pipes. While all goes well the hosts' stages say it; else the controller's sentence does. */
 export function plainLine(view: RolloutView): string {
-  const hosts = view.hosts.map((host) => `${host.host}=${host.stage}`).join(" ");
-  const ledger = view.ledger;
-  const counts = ledger === undefined ? "" : ` lost=${count(ledger.lostTotal)}`;
   const reason = view.reason === "" ? "" : ` (${view.reason})`;
-  return `${view.service} ${view.fromVersion || "none"}→${view.toVersion} ${view.phase}: ${view.stage}${reason} ${hosts}${counts} ${view.message}`.trimEnd();
+  const hosts = view.hosts.map((host) => `${host.host} ${host.stage}`).join(", ");
+  const lost = count(view.ledger?.lostTotal ?? 0n);
+  const done = `${String(view.step)}/${String(view.steps)} hosts`;
+  const head = `${view.service} ${view.fromVersion || "none"} → ${view.toVersion}  ${done}  ${view.phase}: ${view.stage}${reason}`;
+  return `${head}  [${hosts}]  lost ${lost}${view.phase === "Progressing" ? "" : `  ${view.message}`}`;
 }
