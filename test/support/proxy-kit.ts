@@ -10,7 +10,7 @@ import type { EndpointConfig, ServiceConfig, TableConfig } from "../../agent/pro
 import type { Limits } from "../../agent/proxy/limits.ts";
 import { Proxy } from "../../agent/proxy/proxy.ts";
 import { COUNTER } from "../../agent/proxy/stats-layout.ts";
-import { parseStats } from "../../agent/proxy/stats-reader.ts";
+import { parseStats } from "./stats-reader.ts";
 import { memoryStatsFile } from "../../agent/proxy/stats-writer.ts";
 import { CUT_CAUSES, LOSS_CAUSES } from "../../proto/contract/report.ts";
 import type { Log } from "../../proto/kernel/log.ts";

@@ -4,7 +4,7 @@ import { Agent } from "node:http";
 import { expect, test } from "vitest";
 import type { TableConfig } from "../../../agent/proxy/config.ts";
 import { COUNTER } from "../../../agent/proxy/stats-layout.ts";
-import { readStats } from "../../../agent/proxy/stats-reader.ts";
+import { readStats } from "../../support/stats-reader.ts";
 import { WHOLE } from "../../../proto/contract/units.ts";
 import type { CoreSession, TestAgent } from "../../support/keeper/agent.ts";
 import { alive, gone, startAgent } from "../../support/keeper/agent.ts";

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { COUNTER, countersAt } from "../../../agent/proxy/stats-layout.ts";
-import { parseStats, readStats } from "../../../agent/proxy/stats-reader.ts";
+import { parseStats, readStats } from "../../support/stats-reader.ts";
 import { Stats, memoryStatsFile, openStatsFile } from "../../../agent/proxy/stats-writer.ts";
 import type { StatsFile } from "../../../agent/proxy/stats-writer.ts";
 import { bucketOf } from "../../../proto/contract/histogram.ts";

@@ -1,7 +1,7 @@
 /**
- * Reads a worker's statistics file, of a living worker or of one that died. A read may fall into the middle of a
- * write: every float is 8-byte aligned and written whole by one pwrite into a page, so a value is old or new, never
- * half; values of one request may be a turn apart, which the next read mends.
+ * The statistics file as a test sees it, whole; the core's own reader (agent/core/stats/read.ts) reads what is in use.
+ * A read may fall into the middle of a write: every float is 8-byte aligned and written whole by one pwrite into a page,
+ * so a value is old or new, never half.
  *
  * Errors  a file that is absent, short, of another layout or not ours at all is an answer with the reason.
  */
@@ -19,7 +19,7 @@ import {
   countersAt,
   fileBytes,
   latencyAt,
-} from "./stats-layout.ts";
+} from "../../agent/proxy/stats-layout.ts";
 
 export interface StatsSnapshot {
   /** Slots 0 .. slots-1 hold something. */
