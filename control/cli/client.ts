@@ -5,6 +5,7 @@
  *         controller's own sentence is passed on as it stands.
  */
 import { readFileSync } from "node:fs";
+import { userInfo } from "node:os";
 import { credentials, Metadata, status } from "@grpc/grpc-js";
 import type { Client, ServiceError } from "@grpc/grpc-js";
 import { isLoopback } from "../../proto/contract/address.ts";
@@ -116,8 +117,17 @@ export class Controller implements Disposable {
 
 /** Who does it, for the journal. */
 export function actor(): string {
-  const name = process.env["BATON_ACTOR"] ?? process.env["USER"] ?? process.env["LOGNAME"] ?? "unknown";
+  const name = process.env["BATON_ACTOR"] ?? process.env["USER"] ?? accountName();
   return name.replace(/[^\x20-\x7e]/g, "?").slice(0, 128); // what metadata may carry
+}
+
+/** A container's user may have no name. */
+function accountName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `uid ${String(process.getuid?.() ?? "unknown")}`;
+  }
 }
 
 /** Of the library's long words, what an operator can use. */

@@ -66,6 +66,12 @@ export function wholeNumber(text: string): number {
   return Number(text);
 }
 
+export function positiveNumber(text: string): number {
+  const number = wholeNumber(text);
+  if (number === 0) throw new InvalidArgumentError("Expected a whole number from 1 on.");
+  return number;
+}
+
 export function connect(options: CommonOptions): Controller {
   return new Controller({
     controller: options.controller,

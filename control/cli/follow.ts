@@ -2,7 +2,8 @@
  * Follows one rollout to its end: a live block on a terminal, a plain line at each change elsewhere. It survives a
  * controller that goes away for a while: the rollout goes on in the agents, so the follower waits and asks again.
  *
- * Answers the exit code that the rollout's state calls for; EXIT.timeout when it has not ended in time.
+ * Answers the exit code that the rollout's state calls for; EXIT.timeout when it has not ended in time, INTERRUPTED
+ * when `signal` aborted.
  */
 import { createLogUpdate } from "log-update";
 import { EXIT } from "../../proto/contract/limits.ts";
@@ -18,6 +19,8 @@ export interface FollowOptions {
   readonly rollout: string;
   /** Milliseconds; null waits for ever. */
   readonly timeoutMs: number | null;
+  /** Ends the following, not the rollout. */
+  readonly signal?: AbortSignal;
   /** Nothing is shown; only the exit code counts. */
   readonly quiet?: boolean;
   /** Seen at every change, the last one included. */
@@ -32,6 +35,8 @@ export interface Followed {
 /** A pause that ends by itself once a host is back is waited through; every other one wants a person. */
 const wantsPerson = (view: RolloutView): boolean => view.phase === "Paused" && view.reason !== "FleetPartitioned";
 
+/** 128 + SIGINT, as shells say it. */
+export const INTERRUPTED = 130;
 const RETRY_MS = 250;
 const UNREACHABLE_PATIENCE_MS = 60_000;
 
@@ -44,13 +49,14 @@ export async function follow(controller: Controller, options: FollowOptions): Pr
       : setTimeout(() => {
           deadline.abort();
         }, options.timeoutMs);
+  const over = options.signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, options.signal]);
   let last: RolloutView | null = null;
   let goneSince: number | null = null;
   try {
-    while (!deadline.signal.aborted) {
+    while (!over.aborted) {
       try {
         const request = { service: options.service, rollout: options.rollout };
-        for await (const view of controller.stream(Api.watchRollout, request, deadline.signal)) {
+        for await (const view of controller.stream(Api.watchRollout, request, over)) {
           goneSince = null;
           last = view;
           screen.show(view);
@@ -65,7 +71,7 @@ export async function follow(controller: Controller, options: FollowOptions): Pr
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
-    return { exitCode: EXIT.timeout, view: last };
+    return { exitCode: options.signal?.aborted === true ? INTERRUPTED : EXIT.timeout, view: last };
   } finally {
     if (timer !== null) clearTimeout(timer);
     screen.end();
@@ -101,7 +107,7 @@ function liveScreen(): Screen {
     },
     end() {
       clearInterval(timer);
-      draw.done();
+      draw.clear(); // who follows prints how it ended
     },
   };
 }

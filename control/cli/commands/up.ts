@@ -1,7 +1,7 @@
 /** baton up: a whole local cluster, a demo rollout under traffic, and both ledgers. */
 import type { Command } from "commander";
 import { Option } from "commander";
-import { wholeNumber } from "../context.ts";
+import { positiveNumber } from "../context.ts";
 import { runDemo } from "../up/demo.ts";
 import { DEMO_VERSIONS } from "../up/service.ts";
 
@@ -25,10 +25,10 @@ export function addUpCommand(program: Command, done: (exitCode: number) => void)
         .choices(DEMO_VERSIONS)
         .default("v2"),
     )
-    .option("--hosts <number>", "host agents", wholeNumber, 3)
-    .option("--workers <number>", "workers an agent", wholeNumber, 1)
-    .option("--rate <number>", "requests a second of mixed traffic", wholeNumber, 100)
-    .option("--rollouts <number>", "how many in a row, there and back again", wholeNumber, 1)
+    .option("--hosts <number>", "host agents", positiveNumber, 3)
+    .option("--workers <number>", "workers an agent", positiveNumber, 1)
+    .option("--rate <number>", "requests a second of mixed traffic", positiveNumber, 100)
+    .option("--rollouts <number>", "how many in a row, there and back again", positiveNumber, 1)
     .option("--state <folder>", "keep state and logs here (default: a temporary folder)")
     .action(async (options: UpOptions) => done(await runDemo({ ...options, once: options.once ?? false })));
 }

@@ -67,16 +67,19 @@ function versionsTable(view: RolloutView): string {
   return table(["VERSION", "ASKED", "APPLIED", "READY", "IN FLIGHT", "REQUESTS", "5XX", "LOST", "P50", "P99"], rows);
 }
 
-/** Exit and last words of what does not run as it should. */
+const OUTPUT_LINES = 8;
+
+/** Exit and last words of what does not run as it should; what was asked to stop is none of that. */
 function failures(hosts: readonly RolloutHost[]): readonly string[] {
   const lines: string[] = [];
   for (const host of hosts) {
     for (const one of host.instances) {
-      const asAsked = one.state === "stopped" && one.exit === "exit code 0";
+      const asAsked = one.state === "stopped" && (one.reason === "stopped" || one.exit === "exit code 0");
       if (asAsked || (one.exit === "" && one.output.length === 0)) continue;
-      const exit = one.exit === "" ? one.reason : `${one.exit}${one.reason === "" ? "" : ` (${one.reason})`}`;
-      lines.push(`${host.host} ${one.id} ${one.version}: ${one.state}, ${exit}`);
-      for (const text of one.output) lines.push(pc.dim(`  | ${text}`));
+      // "exited with 7 after 0.2 s" says more than "exit code 7".
+      const why = /^(exited|killed) /.test(one.reason) ? one.reason : [one.exit, one.reason].filter(Boolean).join(", ");
+      lines.push(`${host.host} ${one.id} ${one.version}: ${one.state}, ${why}`);
+      for (const text of one.output.slice(-OUTPUT_LINES)) lines.push(pc.dim(`  | ${text}`));
     }
   }
   return lines;

@@ -11,6 +11,7 @@ import { delimiter, dirname, join } from "node:path";
 import { EXIT, PORTS } from "../../../proto/contract/limits.ts";
 import { Api, Controller } from "../client.ts";
 import { CliError } from "../errors.ts";
+import { INTERRUPTED } from "../follow.ts";
 
 export const ROOT = join(import.meta.dirname, "..", "..", "..");
 
@@ -18,8 +19,12 @@ export interface ClusterOptions {
   readonly folder: string;
   readonly hosts: number;
   readonly workers: number;
-  /** Parts that may end without the cluster being broken: those that a test kills. */
+  /** Parts that may end without the cluster being broken: those that a test kills, and starts again itself. */
   readonly mayEnd?: readonly string[];
+  /** Starts a part again that has ended, and is told so in a sentence. Without it such a part breaks the cluster. */
+  readonly onEnded?: (what: string) => void;
+  /** Ends the start. */
+  readonly signal?: AbortSignal;
   /** Fixed ports for a person to type; a busy one is replaced by a free one. */
   readonly wellKnownPorts: boolean;
 }
@@ -49,6 +54,10 @@ interface Child {
 
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 45_000;
+const RESTART_MS = 500;
+/** A part that has ended more often than this is not started again. */
+const MOST_ENDINGS = 10;
+const USAGE = 2;
 
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const logs = join(options.folder, "logs");
@@ -56,6 +65,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const children = new Map<string, Child>();
   const expected = new Set(options.mayEnd);
   const { promise: broken, resolve: breaks } = Promise.withResolvers<string>();
+  const endings = new Map<string, number>();
   let stopping = false;
 
   const start = (name: string, file: string, args: readonly string[]): void => {
@@ -70,16 +80,32 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     child.once("exit", (code, signal) => {
       if (stopping || expected.has(name)) return;
-      breaks(`${name} ended (${signal ?? `exit code ${String(code)}`}): ${lastLine(join(logs, `${name}.log`))}`);
+      const how = `${name} ended (${signal ?? `exit code ${String(code)}`})`;
+      const ends = (endings.get(name) ?? 0) + 1;
+      endings.set(name, ends);
+      if (options.onEnded === undefined || code === USAGE || ends > MOST_ENDINGS) {
+        breaks(`${how}: ${lastLine(join(logs, `${name}.log`))}`);
+        return;
+      }
+      options.onEnded(`${how}; it is started again`);
+      setTimeout(() => {
+        if (!stopping) start(name, file, args);
+      }, RESTART_MS);
     });
     children.set(name, { name, process: child, exited, again: () => start(name, file, args) });
   };
 
   const stop = async (): Promise<void> => {
     stopping = true;
+    // Whoever asks again does not want to wait: agents take the second SIGTERM as "at once".
+    const prompt = (): void => {
+      for (const child of children.values()) child.process.kill("SIGTERM");
+    };
+    process.on("SIGINT", prompt).on("SIGTERM", prompt);
     const all = [...children.values()];
     await Promise.all(all.filter((child) => child.name !== "controller").map(end));
     await Promise.all(all.map(end));
+    process.off("SIGINT", prompt).off("SIGTERM", prompt);
   };
 
   const grpc = freePort(options.wellKnownPorts ? PORTS.controllerGrpc : 0);
@@ -104,7 +130,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 
   const controller = new Controller({ controller: controllerAddress });
   try {
-    await Promise.race([allLive(controller, 1 + hosts.length), broken.then((why) => Promise.reject(startFailed(why)))]);
+    const wanted = 1 + hosts.length;
+    const failed = broken.then((why) => Promise.reject(startFailed(why)));
+    await Promise.race([allLive(controller, wanted, options.signal), failed]);
   } catch (error) {
     controller[Symbol.dispose]();
     await stop();
@@ -129,10 +157,11 @@ function named(children: ReadonlyMap<string, Child>, name: string): Child {
 
 const startFailed = (why: string): CliError => new CliError(`the cluster did not start: ${why}`, EXIT.failed);
 
-async function allLive(controller: Controller, wanted: number): Promise<void> {
+async function allLive(controller: Controller, wanted: number, signal: AbortSignal | undefined): Promise<void> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   let seen = "the controller does not answer";
   while (Date.now() < deadline) {
+    if (signal?.aborted === true) throw new CliError("interrupted before the cluster was up", INTERRUPTED);
     try {
       const { hosts } = await controller.call(Api.listHosts, {});
       const live = hosts.filter((host) => host.live);

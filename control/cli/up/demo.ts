@@ -9,9 +9,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EXIT } from "../../../proto/contract/limits.ts";
+import { sleep } from "../../../proto/kernel/clock.ts";
+import { systemClock } from "../../../proto/runtime/system-clock.ts";
 import type { RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
 import { Api } from "../client.ts";
 import { CliError } from "../errors.ts";
+import { INTERRUPTED } from "../follow.ts";
 import { remark } from "../output.ts";
 import { ledgerBlock } from "../render/ledger.ts";
 import { rolloutBlock } from "../render/rollout.ts";
@@ -38,69 +41,78 @@ export interface DemoOptions {
 }
 
 export async function runDemo(options: DemoOptions): Promise<number> {
-  const interrupted = interruption();
+  using asked = interruption();
   const temporary = options.state === undefined;
   const folder = options.state ?? mkdtempSync(join(tmpdir(), "baton-"));
   let exitCode: number = EXIT.failed;
   try {
-    exitCode = await inCluster(folder, options, interrupted);
+    exitCode = await inCluster(folder, options, asked.signal);
     return exitCode;
   } finally {
-    if (temporary && exitCode === EXIT.done) rmSync(folder, { recursive: true, force: true });
+    const keep = exitCode !== EXIT.done && exitCode !== INTERRUPTED;
+    if (temporary && !keep) rmSync(folder, { recursive: true, force: true });
     else if (temporary) remark(`state and logs are kept in ${folder}`);
   }
 }
 
-async function inCluster(folder: string, options: DemoOptions, interrupted: Promise<void>): Promise<number> {
+async function inCluster(folder: string, options: DemoOptions, asked: AbortSignal): Promise<number> {
   remark(`baton up: a controller, a gateway and ${String(options.hosts)} hosts on loopback`);
-  await using cluster = await startCluster({ ...options, folder, wellKnownPorts: !options.once });
-  const broken = cluster.broken.then((why) => Promise.reject(new CliError(why, EXIT.failed)));
+  await using cluster = await startCluster({
+    ...options,
+    folder,
+    wellKnownPorts: !options.once,
+    onEnded: remark,
+    signal: asked,
+  });
   const port = freePort(options.once ? 0 : GATEWAY_PORT);
+  if (!options.once && port !== GATEWAY_PORT) remark(`port ${String(GATEWAY_PORT)} is taken, so another one is used`);
   remark(`  controller  ${cluster.controllerAddress}   metrics http://${cluster.httpAddress}/metrics`);
   remark(`  gateway     http://127.0.0.1:${String(port)}/   the demo application`);
   remark(`  hosts       ${cluster.hosts.join(", ")}`);
-  return await Promise.race([scene(cluster, port, options, interrupted), broken]);
+  const broken = new AbortController();
+  void cluster.broken.then((why) => broken.abort(new CliError(why, EXIT.failed)));
+  const exitCode = await scene(cluster, port, options, AbortSignal.any([asked, broken.signal]));
+  broken.signal.throwIfAborted();
+  return exitCode;
 }
 
-async function scene(
-  cluster: Cluster,
-  port: number,
-  options: DemoOptions,
-  interrupted: Promise<void>,
-): Promise<number> {
+/** `over` aborts when the user has asked to stop, or the cluster is broken: what runs is finished, and counted. */
+async function scene(cluster: Cluster, port: number, options: DemoOptions, over: AbortSignal): Promise<number> {
   remark("\nv1 comes up on every host:");
-  const first = await roll(cluster, port, "v1");
+  const first = await roll(cluster, port, "v1", over);
   if (first.exitCode !== EXIT.done) {
     process.stdout.write(`${rolloutBlock(first.view, Date.now())}\n`);
     return first.exitCode;
   }
 
-  remark(
-    `\nmixed traffic, ${String(options.rate)} requests/s: GETs with idle pauses, uploads, WebSockets, event streams, polls`,
-  );
+  const kinds = "GETs with idle pauses, uploads, WebSockets, event streams, polls";
+  remark(`\nmixed traffic, ${String(options.rate)} requests/s: ${kinds}`);
   await using traffic = startTraffic(`127.0.0.1:${String(port)}`, options.rate);
-  await pause(STEADY_MS);
+  await pause(STEADY_MS, over);
 
   let exitCode: number = EXIT.done;
   const views: RolloutView[] = [];
-  for (let i = 0; i < options.rollouts && exitCode === EXIT.done; i++) {
+  for (let i = 0; i < options.rollouts && exitCode === EXIT.done && !over.aborted; i++) {
     const to = i % 2 === 0 ? options.to : "v1";
     remark(`\nrollout ${String(i + 1)} of ${String(options.rollouts)}: to ${to}, while the traffic flows:`);
-    const done = await roll(cluster, port, to);
+    const done = await roll(cluster, port, to, over);
     exitCode = done.exitCode;
     views.push(done.view);
     process.stdout.write(`${rolloutBlock(done.view, Date.now())}\n\n`);
   }
-  await pause(STEADY_MS);
-  if (!options.once) {
+  await pause(STEADY_MS, over);
+  if (!options.once && !over.aborted) {
     const { started, lost } = traffic.soFar;
     process.stdout.write(`the client so far: ${count(started)} started, ${count(lost)} lost\n`);
     remark(hints(cluster, port, writeDocument(cluster.folder, "v3", port)));
-    await interrupted;
-    remark("\nstopping");
+    await aborted(over);
   }
   remark("the client finishes what it has begun");
-  return verdict(await traffic.stop(), await settled(cluster, views), exitCode);
+  return verdict(
+    await traffic.stop(),
+    await settled(cluster, views),
+    over.aborted && options.once ? INTERRUPTED : exitCode,
+  );
 }
 
 /** The stored ledgers, read again once what was in flight at the rollout's end has been counted. */
@@ -114,7 +126,7 @@ function showLedgers(client: ClientVerdict, views: readonly RolloutView[]): void
   process.stdout.write(`${client.text}\n`);
   for (const view of views) {
     process.stdout.write(
-      `Baton's ledger, ${view.fromVersion} → ${view.toVersion}: \n${ledgerBlock(view.ledger).join("\n")}\n`,
+      `Baton's ledger, ${view.fromVersion} → ${view.toVersion}:\n${ledgerBlock(view.ledger).join("\n")}\n`,
     );
   }
 }
@@ -129,17 +141,24 @@ function verdict(client: ClientVerdict, views: readonly RolloutView[], exitCode:
   return exitCode === EXIT.done && !clean ? EXIT.failed : exitCode;
 }
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once, as it would without us. */
-function interruption(): Promise<void> {
-  return new Promise((resolve) => {
-    const once = (): void => {
-      process.off("SIGINT", once);
-      process.off("SIGTERM", once);
-      resolve();
-    };
-    process.on("SIGINT", once);
-    process.on("SIGTERM", once);
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
   });
+
+const pause = (ms: number, signal: AbortSignal): Promise<void> => sleep(systemClock, ms, signal);
+
+/** Aborts at the first SIGINT or SIGTERM. A second one hastens the stop (cluster.ts). */
+function interruption(): Disposable & { readonly signal: AbortSignal } {
+  const controller = new AbortController();
+  const stop = (): void => {
+    if (!controller.signal.aborted) remark("\nstopping: what runs is finished first; once more to hasten it");
+    controller.abort();
+  };
+  process.on("SIGINT", stop).on("SIGTERM", stop);
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => void process.off("SIGINT", stop).off("SIGTERM", stop),
+  };
 }

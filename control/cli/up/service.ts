@@ -41,10 +41,10 @@ export async function roll(
   cluster: Cluster,
   port: number,
   version: string,
-  onView?: (view: RolloutView) => void,
+  signal: AbortSignal,
 ): Promise<Followed & { readonly view: RolloutView }> {
   const rollout = await deploy(cluster, port, version);
-  const request = { service: DEMO, rollout, timeoutMs: null, ...(onView === undefined ? {} : { onView }) };
+  const request = { service: DEMO, rollout, timeoutMs: null, signal };
   const { exitCode, view } = await follow(cluster.controller, request);
   if (view === null) throw new CliError("the rollout was never seen", EXIT.failed);
   return { exitCode, view };
