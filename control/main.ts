@@ -23,7 +23,11 @@ function software(): string {
 }
 
 async function main(): Promise<void> {
-  const options = readOptions(process.argv.slice(2), process.env, homedir());
+  const options = readOptions(process.argv.slice(2), {
+    env: process.env,
+    uid: process.getuid?.() ?? -1,
+    home: homedir(),
+  });
   if (options.kind === "help") {
     process.stdout.write(HELP);
     return;

@@ -1,9 +1,11 @@
 /** The controller's options, read once into a complete record. */
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { parseHostPort } from "../proto/contract/address.ts";
 import { didYouMean } from "../proto/contract/nearest.ts";
 import { PORTS } from "../proto/contract/limits.ts";
+import { stateDir } from "../proto/contract/state-dir.ts";
+import type { Whose } from "../proto/contract/state-dir.ts";
 import type { ControllerOptions } from "./controller.ts";
 
 const GRPC = `127.0.0.1:${PORTS.controllerGrpc}`;
@@ -15,7 +17,8 @@ Runs a controller: keeps services and rollouts, tells agents what to do, answers
 
   --grpc HOST:PORT             operators and agents (default ${GRPC}; port 0 asks the kernel)
   --http HOST:PORT             /healthz /readyz /metrics (default ${HTTP})
-  --state DIR                  where it keeps its store (default $XDG_STATE_HOME/baton/control)
+  --state DIR                  where it keeps its store (default $XDG_STATE_HOME/baton/control if that is set, else
+                               /var/lib/baton/control as root, else ~/.local/state/baton/control)
   --token-file FILE            the token that agents and operators must bring; needed beyond loopback
   --agent-token-file FILE      another one for agents
   --operator-token-file FILE   another one for operators
@@ -48,11 +51,7 @@ const NAMES = {
   help: { type: "boolean", short: "h", default: false },
 } as const;
 
-export function readOptions(
-  args: readonly string[],
-  env: Readonly<Record<string, string | undefined>>,
-  home: string,
-): Options {
+export function readOptions(args: readonly string[], whose: Whose): Options {
   const wrong = (why: string): Options => ({ kind: "wrong", why });
   const unknown = args.find((arg) => arg.startsWith("--") && !(nameOf(arg) in NAMES));
   if (unknown !== undefined) {
@@ -78,14 +77,13 @@ export function readOptions(
   if (!LEVELS.includes(logLevel)) return wrong(`--log-level ${logLevel} is none of ${LEVELS.join(", ")}`);
   const agentTokenFile = values["agent-token-file"] ?? values["token-file"];
   const operatorTokenFile = values["operator-token-file"] ?? values["token-file"];
-  const stateHome = env["XDG_STATE_HOME"] ?? join(home, ".local", "state");
   return {
     kind: "run",
     logLevel,
     controller: {
       grpc,
       http,
-      stateDir: resolve(values.state ?? join(stateHome, "baton", "control")),
+      stateDir: resolve(values.state ?? stateDir("control", whose)),
       ...(agentTokenFile === undefined ? {} : { agentTokenFile }),
       ...(operatorTokenFile === undefined ? {} : { operatorTokenFile }),
     },

@@ -8,6 +8,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { LIMITS, PORTS } from "../../proto/contract/limits.ts";
 import { parseDuration } from "../../proto/contract/units.ts";
+import { stateDir } from "../../proto/contract/state-dir.ts";
 import { entry } from "./child.ts";
 import type { AgentOptions } from "./protocol.ts";
 
@@ -39,7 +40,8 @@ Usage: baton agent (--static FILE... | --controller HOST:PORT) [options]
   --name NAME            this agent's name in the fleet, a DNS label (default: the host's name)
   --role host|gateway    host runs and serves instances; gateway balances over the hosts (default host)
   --labels K=V,...       labels that specs select hosts by
-  --state DIR            what must outlive a restart; one folder an agent (default $XDG_STATE_HOME/baton/NAME)
+  --state DIR            what must outlive a restart; one folder an agent (default $XDG_STATE_HOME/baton/NAME if that
+                         is set, else /var/lib/baton/NAME as root, else ~/.local/state/baton/NAME)
   --address ADDR         IP address of this agent's inbound listeners (default 127.0.0.1)
   --inbound-ports HOW    declared: as the spec says; assigned: free ports, reported to the controller (default declared)
   --admin HOST:PORT      health, metrics and config of this agent (default 127.0.0.1:${String(PORTS.agentAdmin)})
@@ -130,7 +132,7 @@ function complete(given: ReadonlyMap<string, readonly string[]>, around: Surroun
   return {
     agent: {
       name,
-      stateDir: path("state") ?? defaultState(name, around),
+      stateDir: path("state") ?? stateDir(name, { ...around, home: around.env["HOME"] ?? around.cwd }),
       source: source(given, around.cwd),
       role,
       labels: labels(one("labels") ?? ""),
@@ -156,12 +158,6 @@ function source(given: ReadonlyMap<string, readonly string[]>, cwd: string): Age
   if (files !== undefined) return { kind: "static", files: files.map((file) => resolve(cwd, file)) };
   if (controller === undefined) throw new Wrong("give --static FILE or --controller HOST:PORT");
   return { kind: "controller", ...hostPort("--controller", controller) };
-}
-
-function defaultState(name: string, { env, uid, cwd }: Surroundings): string {
-  if (uid === 0) return `/var/lib/baton/${name}`;
-  const home = env["XDG_STATE_HOME"] ?? (env["HOME"] === undefined ? undefined : `${env["HOME"]}/.local/state`);
-  return resolve(cwd, home ?? ".", "baton", name);
 }
 
 const LABEL = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;

@@ -5,7 +5,7 @@ import { allows, readToken, TokenUnusable } from "../../../control/api/auth.ts";
 import { readOptions } from "../../../control/options.ts";
 import { Folder } from "../../support/control.ts";
 
-const read = (...args: string[]) => readOptions(args, {}, "/home/ann");
+const read = (...args: string[]) => readOptions(args, { env: {}, uid: 1000, home: "/home/ann" });
 
 test("without options the controller is on loopback, and keeps its state at home", () => {
   expect(read()).toEqual({
@@ -17,8 +17,13 @@ test("without options the controller is on loopback, and keeps its state at home
       stateDir: "/home/ann/.local/state/baton/control",
     },
   });
-  const elsewhere = readOptions([], { XDG_STATE_HOME: "/var/lib" }, "/home/ann");
-  expect(elsewhere).toMatchObject({ controller: { stateDir: "/var/lib/baton/control" } });
+  const env = { XDG_STATE_HOME: "/state" };
+  for (const uid of [0, 1000]) {
+    const elsewhere = readOptions([], { env, uid, home: "/home/ann" });
+    expect(elsewhere).toMatchObject({ controller: { stateDir: "/state/baton/control" } });
+  }
+  const root = readOptions([], { env: {}, uid: 0, home: "/root" });
+  expect(root).toMatchObject({ controller: { stateDir: "/var/lib/baton/control" } });
 });
 
 test("one token file stands for both, and a particular one for itself", () => {

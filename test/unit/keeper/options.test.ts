@@ -99,6 +99,19 @@ test("an option named like a property of every object is unknown too", () => {
   expect(refused("--constructor", "x")).toMatch(/^unknown option --constructor/);
 });
 
+test("the state's folder is XDG_STATE_HOME's for root too, else /var/lib for root and the home's for others", () => {
+  const state = (uid: number, env: Readonly<Record<string, string>>): string => {
+    const result = parseOptions(["--static=a.yaml", "--name=a"], { ...around, uid, env });
+    return result.kind === "options" ? result.options.agent.stateDir : JSON.stringify(result);
+  };
+  for (const uid of [0, 1000]) expect(state(uid, { HOME: "/h", XDG_STATE_HOME: "/state" })).toBe("/state/baton/a");
+  // The specification: empty is unset, relative is ignored.
+  for (const XDG_STATE_HOME of ["", "state"]) {
+    expect(state(0, { HOME: "/root", XDG_STATE_HOME })).toBe("/var/lib/baton/a");
+    expect(state(1000, { HOME: "/h", XDG_STATE_HOME })).toBe("/h/.local/state/baton/a");
+  }
+});
+
 test("--help is answered though the rest is missing", () => {
   expect(parseOptions(["--help"], around).kind).toBe("help");
 });
