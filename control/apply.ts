@@ -1,6 +1,7 @@
 /**
- * Service documents taken in: all of one call, or none. A document that says what the newest revision says changes
- * nothing; any other becomes the next revision. The first one of a new service is always rolled out.
+ * Service documents taken in: all of one call, or none. A document that says what a kept revision says changes
+ * nothing and gets no new number: the stable or the newest one, and any other when it is to be rolled out as well. Every
+ * other becomes the next revision. The first one of a new service is always rolled out.
  *
  * Taking over  hosts may run revisions that this controller does not know, because its store was lost or is an older
  *              copy (fleet/hold.ts). A document whose version is one of those is stored under that very number, and
@@ -35,6 +36,8 @@ export interface ApplyContext {
   readonly fleet: Fleet;
   readonly nowMs: number;
   readonly actor: string;
+  /** The caller is to see to it that the documents are served. */
+  readonly deploy: boolean;
 }
 
 /** What applying would do, and the changes that do it. */
@@ -77,12 +80,13 @@ function plan(spec: ServiceSpec, context: ApplyContext): Planned {
   const hash = specHash(spec);
   const running = strangers(name, context);
   const adopted = [...running].find(([, label]) => label === version)?.[0];
-  const newest = registry.revision(name, service?.newest ?? 0);
-  if (service !== undefined && adopted === undefined && newest?.specHash === hash) {
-    const result = { service: name, outcome: "unchanged", revision: newest, state: service, adopted: false } as const;
+  const same = service === undefined || adopted !== undefined ? undefined : equal(service, hash, context);
+  const versions = [...new Set(running.values())];
+  const untouched = !context.deploy || versions.length === 0 || same?.revision === service?.stable;
+  if (service !== undefined && same !== undefined && untouched) {
+    const result = { service: name, outcome: "unchanged", revision: same, state: service, adopted: false } as const;
     return { result, changes: [] };
   }
-  const versions = [...new Set(running.values())];
   if (adopted === undefined && versions.length > 0) {
     throw new Refusal(
       "precondition",
@@ -107,6 +111,17 @@ function plan(spec: ServiceSpec, context: ApplyContext): Planned {
       eventChange({ atMs: nowMs, kind: `service_${outcome}`, service: name, actor, message }),
     ],
   };
+}
+
+/** The kept revision that says the same; of several, where a rollout is going, else the stable one, else the newest. */
+function equal({ name, stable, newest }: Service, hash: string, context: ApplyContext): Revision | undefined {
+  const { registry, deploy } = context;
+  const towards = registry.active().find((rollout) => rollout.service === name)?.to;
+  const found = registry.revisions(name).filter((revision) => {
+    return revision.specHash === hash && (deploy || revision.revision === stable || revision.revision === newest);
+  });
+  const numbered = (number: number | undefined): Revision | undefined => found.find((r) => r.revision === number);
+  return numbered(towards) ?? numbered(stable) ?? found.at(-1);
 }
 
 function nextService(before: Service | undefined, revision: Revision, adopted: boolean): Service {

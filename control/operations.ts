@@ -54,12 +54,15 @@ export class Operations {
     return this.#turn(async () => {
       const { registry, fleet, loop } = this.#o;
       const { actor } = options;
-      const { results, changes } = planApply(sources, { registry, fleet, nowMs: this.#o.now(), actor });
+      const { deploy } = options;
+      const { results, changes } = planApply(sources, { registry, fleet, nowMs: this.#o.now(), actor, deploy });
       if (options.dryRun) return results.map((result) => ({ ...result, rollout: "" }));
       // One batch for all: documents whose rollout can't begin are not half taken.
       const batch = [...changes];
       const rolled = results.map((result) => {
-        if (!this.#wants(result, options.deploy)) return { ...result, rollout: "" };
+        if (!this.#wants(result, deploy)) return { ...result, rollout: "" };
+        const where = this.#where(result.state, result.revision);
+        if (where !== "elsewhere") return { ...result, rollout: where === "stable" ? "" : where.id };
         const begun = this.#begin(result.state, result.revision, actor);
         batch.push(...begun.changes);
         return { ...result, rollout: begun.rollout.id };
@@ -227,28 +230,40 @@ export class Operations {
   }
 
   #wants({ outcome, adopted, service, state }: Applied, deploy: boolean): boolean {
-    if (adopted || outcome === "unchanged") return false;
-    const { registry } = this.#o;
-    return deploy || (registry.newest(service) === undefined && state.stable === 0);
+    if (adopted) return false;
+    if (deploy) return true;
+    return outcome !== "unchanged" && this.#o.registry.newest(service) === undefined && state.stable === 0;
   }
 
+  /** Where a revision stands that is to be served: it is already, a rollout is taking the service there, or neither. */
+  #where(service: Service, to: Revision): Rollout | "stable" | "elsewhere" {
+    const { name, stable } = service;
+    const running = this.#active(name);
+    if (running === undefined) return stable === to.revision ? "stable" : "elsewhere";
+    const { id, stage } = running;
+    const back = stage.kind === "aborting" || stage.kind === "rolling-back";
+    if (back && running.to === to.revision) {
+      const why = `${id} is going back from ${to.version}; deploy it again once that is over (\`baton rollout watch ${name}\`)`;
+      throw new Refusal("precondition", why);
+    }
+    if (running.to === to.revision) return running;
+    if (stable !== to.revision) return "elsewhere";
+    throw new Refusal(
+      "precondition",
+      back
+        ? `${id} is going back to ${to.version} already; \`baton rollout watch ${name}\``
+        : `${id} is moving ${name} away from ${to.version}; \`baton rollout abort ${name}\` goes back`,
+    );
+  }
+
+  /** A pipeline that is run twice is told of the rollout that does it, while it is under way. */
   async #deploy(service: Service, to: Revision, actor: string): Promise<Rollout> {
-    const { registry } = this.#o;
-    const last = registry.newest(service.name);
-    if (last?.endedAtMs === 0 && last.to === to.revision) {
-      const why = `${last.id} is moving ${service.name} to ${to.version} already; \`baton rollout watch ${service.name}\``;
-      throw new Refusal("precondition", why);
-    }
-    if (last?.endedAtMs === 0 && service.stable === to.revision) {
-      const why = `${last.id} is moving ${service.name} away from ${to.version}; \`baton rollout abort ${service.name}\` goes back`;
-      throw new Refusal("precondition", why);
-    }
-    if (service.stable === to.revision) {
-      // Asked again, as a pipeline does that is run twice: the rollout that did it is the answer.
-      if (last?.to === to.revision && last.stage.kind === "succeeded") return last;
-      throw new Refusal("precondition", `${service.name} serves ${to.version} (revision ${to.revision}) already`);
-    }
-    return this.#start(service, to, actor);
+    const where = this.#where(service, to);
+    if (where === "elsewhere") return this.#start(service, to, actor);
+    if (where !== "stable") return where;
+    const { name } = service;
+    const why = `${name} serves ${to.version} (r${to.revision}) already; \`baton rollout history ${name}\` shows what else it can serve`;
+    throw new Refusal("precondition", why);
   }
 
   async #start(service: Service, to: Revision, actor: string): Promise<Rollout> {

@@ -91,10 +91,13 @@ describe("rollouts by command", () => {
     await expect(client.call(Api.retry, { service: "shop", reason: "", actor })).rejects.toEqual(
       refusal(status.FAILED_PRECONDITION, /is under way; `baton rollout status shop`/),
     );
-    const done = await client.rolloutWhen("v2 is out", (v) => v.ended);
-    // A pipeline that is run twice gets the rollout that did it.
+    // A pipeline that is run twice gets the rollout that does it.
     const again = await client.call(Api.deploy, { service: "shop", version: "v2", revision: 0, actor });
-    expect(again.id).toBe(done.id);
+    expect(again.id).toBe(deployed.id);
+    await client.rolloutWhen("v2 is out", (v) => v.ended);
+    await expect(client.call(Api.deploy, { service: "shop", version: "v2", revision: 0, actor })).rejects.toEqual(
+      refusal(status.FAILED_PRECONDITION, /^shop serves v2 \(r2\) already; `baton rollout history shop`/),
+    );
     await expect(client.call(Api.deploy, { service: "shop", version: "v9", revision: 0, actor })).rejects.toEqual(
       refusal(status.NOT_FOUND, /has no version v9; it has v1 \(revision 1\), v2 \(revision 2\)/),
     );
@@ -102,6 +105,39 @@ describe("rollouts by command", () => {
     const undone = await client.rolloutWhen("it is undone", (v) => v.ended && v.toVersion === "v1");
     expect(undone.stage).toBe("Succeeded");
     await until("v1 alone runs", () => host.instances.length === 1 && host.instances[0]?.version === "v1");
+  });
+
+  test("the same document deployed again is rolled out unless it is served, and joins what is under way", async () => {
+    using state = new Folder();
+    await using all = await small(state.path);
+    const { client, host } = all;
+    const v2 = shopDocument("v2", { healthyDeadline: "1s" });
+    await client.apply(shopDocument("v1"));
+    await client.rolloutWhen("v1 is out", (v) => v.ended);
+    expect((await client.apply(shopDocument("v1"))).results).toMatchObject([
+      { outcome: "unchanged", revision: 1, rollout: "" },
+    ]);
+    host.neverReady.add("v2");
+    const [first] = (await client.apply(v2)).results;
+    const [joined] = (await client.apply(v2)).results;
+    expect(joined).toMatchObject({ outcome: "unchanged", revision: 2, rollout: first?.rollout });
+    await expect(client.apply(shopDocument("v1"))).rejects.toEqual(
+      refusal(status.FAILED_PRECONDITION, /is moving shop away from v1; `baton rollout abort shop` goes back/),
+    );
+    await client.rolloutWhen("v2 is taken back", (v) => v.ended && v.stage === "RolledBack");
+    // What the service rests on gets no new number, whatever is stored since.
+    expect((await client.apply(shopDocument("v1"))).results).toMatchObject([{ revision: 1, rollout: "" }]);
+    host.neverReady.delete("v2");
+    expect((await client.apply(v2, { deploy: false })).results).toMatchObject([{ revision: 2, rollout: "" }]);
+    const [retried] = (await client.apply(v2)).results;
+    expect(retried).toMatchObject({ outcome: "unchanged", revision: 2 });
+    expect(retried?.rollout).not.toMatch(new RegExp(`^(${first?.rollout ?? ""})?$`));
+    await client.rolloutWhen("v2 is out", (v) => v.ended && v.id === retried?.rollout && v.stage === "Succeeded");
+    await client.call(Api.undo, { service: "shop", toRevision: 0, actor: "ann" });
+    await client.rolloutWhen("it is undone", (v) => v.ended && v.toVersion === "v1");
+    const [again] = (await client.apply(v2)).results;
+    expect(again).toMatchObject({ outcome: "unchanged", revision: 2, rollout: expect.stringMatching(/./) as unknown });
+    await client.rolloutWhen("v2 is out again", (v) => v.ended && v.id === again?.rollout && v.stage === "Succeeded");
   });
 
   test("pause holds, resume goes on; a newer deploy supersedes", async () => {

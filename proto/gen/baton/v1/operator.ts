@@ -46,7 +46,10 @@ export interface Document {
 
 export interface ApplyRequest {
   documents: Document[];
-  /** Start a rollout of each service that changed; the first revision of a new service always rolls out. */
+  /**
+   * See to it that each document is served: a rollout starts unless it is what the service rests on, or is on its way
+   * to. The first revision of a new service always rolls out.
+   */
   deploy: boolean;
   dryRun: boolean;
 }
@@ -61,7 +64,7 @@ export interface ApplyResult {
   outcome: string;
   revision: number;
   version: string;
-  /** "" when none was started */
+  /** the one that takes the service there, started now or under way; "" when none does */
   rollout: string;
 }
 
