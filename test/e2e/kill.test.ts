@@ -128,8 +128,8 @@ test(
     expect(late, shown(late)).toEqual([]);
     // All but what had only just reached the socket, unread: no one but the kernel knew of it.
     const unread = losses.filter((loss) => loss.bytesReceived === 0 && loss.afterMs < JUST_ARRIVED_MS);
-    expect(ledger.losses).toHaveLength(ledger.total.lost);
-    expect(ledger.total.lost - sum(batonLost)).toBeLessThanOrEqual(unread.length);
+    expect(losses).toHaveLength(ledger.total.lost);
+    expect(losses.length - sum(batonLost), shown(unread)).toBeLessThanOrEqual(unread.length);
     expect(unexplained).toBe(0);
   },
 );
