@@ -196,7 +196,7 @@ export class Proxy implements ClientOwner {
           ? waiting
             ? "waiting"
             : "answering"
-          : client.phase === "head"
+          : client.phase === "head" || client.phase === "discarding"
             ? "reading"
             : client.phase === "gone"
               ? "closing"

@@ -21,6 +21,11 @@ export class BodyReader {
     this.#trailerBytes = limits.trailerBytes;
   }
 
+  /** Content bytes to come, as far as the head told: 0 for a body that says its end itself. */
+  get left(): number {
+    return this.kind === BODY.length ? this.#left : 0;
+  }
+
   begin(kind: number, length: number): void {
     this.kind = kind;
     this.#left = length;

@@ -3,7 +3,8 @@
  * so that no answer is torn and no request falls into a closing door (R2, R3).
  *
  *   idle ─bytes─▶ head ─whole─▶ busy ─answered─▶ idle … ─close─▶ closing ─▶ gone
- *                                └─101─▶ tunnel ─────────────────┘
+ *                                ├─101─▶ tunnel ─────────────────┘
+ *                                └─answered in mid-body─▶ discarding ─body's end─▶ idle
  */
 import type { Context } from "../context.ts";
 import { FAILURE, errorAnswer, refused } from "../errors.ts";
@@ -18,7 +19,7 @@ import type { Client } from "./client-port.ts";
 import { Exchange } from "./exchange.ts";
 import { INCOMPLETE } from "./fields.ts";
 
-export type ClientPhase = "idle" | "head" | "busy" | "tunnel" | "closing" | "gone";
+export type ClientPhase = "idle" | "head" | "busy" | "discarding" | "tunnel" | "closing" | "gone";
 
 export interface ClientOwner {
   onClientGone(client: ClientConnection): void;
@@ -83,6 +84,9 @@ export class ClientConnection implements WireOwner, Expiring, Client {
         return;
       case "busy":
         this.#during(bytes, length);
+        return;
+      case "discarding":
+        this.#discard(bytes, length);
         return;
       case "tunnel":
         this.exchange.tunnel?.onClientBytes(bytes, length);
@@ -191,10 +195,28 @@ export class ClientConnection implements WireOwner, Expiring, Client {
     }
   }
 
+  /** R12: the rest of a body that was answered before its end, and then the next request. */
+  #discard(bytes: Buffer, length: number): void {
+    const { upload } = this.exchange;
+    const behind = upload.take(bytes, 0, length, this.wire, null);
+    this.#discarded += length;
+    if (behind !== -1 && upload.done) {
+      this.phase = "idle";
+      this.#consume(bytes, behind, length);
+    } else if (behind === -1 || this.#discarded > this.#context.limits.lingerBytes) this.#close();
+    else this.#awaitRest();
+  }
+
+  #awaitRest(): void {
+    const { wheel, limits } = this.#context;
+    wheel.arm(this.#deadline, this.#parting ? limits.drainIdleMs : limits.stallMs);
+  }
+
   onEnd(): void {
     switch (this.phase) {
       case "idle":
       case "head":
+      case "discarding":
         this.#close();
         return;
       case "busy":
@@ -237,8 +259,15 @@ export class ClientConnection implements WireOwner, Expiring, Client {
       this.#close();
       return;
     }
-    this.phase = "idle";
     this.#headSince = -1;
+    if (!this.exchange.upload.done) {
+      this.phase = "discarding";
+      this.#discarded = 0;
+      this.wire.resume();
+      this.#awaitRest();
+      return;
+    }
+    this.phase = "idle";
     if (!this.#consuming) this.#advance();
   }
 
@@ -290,6 +319,7 @@ export class ClientConnection implements WireOwner, Expiring, Client {
    */
   leave(): void {
     if (this.phase === "idle" && this.#parting) this.#rest();
+    else if (this.phase === "discarding") this.#awaitRest();
     this.exchange.leave();
   }
 
@@ -315,6 +345,7 @@ export class ClientConnection implements WireOwner, Expiring, Client {
     if (this.phase === "closing" || this.phase === "gone") return;
     this.phase = "closing";
     this.#pending = null;
+    this.#discarded = 0;
     this.#headOver();
     this.wire.end();
     this.wire.resume();
@@ -326,6 +357,7 @@ export class ClientConnection implements WireOwner, Expiring, Client {
     const { wheel, limits } = this.#context;
     switch (this.phase) {
       case "idle":
+      case "discarding":
         this.#close();
         return;
       case "head":

@@ -390,7 +390,7 @@ export class Exchange implements UpstreamUser, Departing, Asked {
       });
     }
     tries.end();
-    upload.close();
+    upload.close(keep);
     this.tunnel = null;
     this.#route.service = null;
     this.#context.active -= 1;

@@ -144,7 +144,11 @@ export class Reply {
   }
 
   #mayKeep(): boolean {
-    if (!this.#asked.terms.persistent || this.#asked.upload.stopped) return false;
+    const { terms, upload } = this.#asked;
+    if (!terms.persistent || upload.stopped) return false;
+    // R12: the rest of its body is read over, behind the answer; not one that is too long, or may never come (R9).
+    const waits = terms.expectContinue && !this.#continued;
+    if (!upload.done && (waits || upload.left > this.#context.limits.lingerBytes)) return false;
     // R8: what has been read already is answered before the connection goes.
     return !this.#asked.parting || this.#client.hasMore;
   }
@@ -175,7 +179,8 @@ export class Reply {
     const { answer } = this;
     const { upload, tries } = this.#asked;
     this.#again &&= exact && upload.done && !upload.stopped && answer.kind !== BODY.close;
-    if (!upload.done) this.#keep = false;
+    // R12: nobody is left to want the rest of its body; the client has been told nothing of a close, so there is none.
+    if (!upload.done) upload.stopped = true;
     if (!this.#client.wire.pending) {
       this.#complete();
       return;

@@ -49,6 +49,11 @@ export class Upload {
     return this.headBytes + this.#reader.received;
   }
 
+  /** Content still to come, as far as it is known. */
+  get left(): number {
+    return this.#reader.left;
+  }
+
   /** An empty image for a new request. */
   open(): Out {
     this.image = this.#context.images.pop() ?? new Out(IMAGE_BYTES);
@@ -74,13 +79,17 @@ export class Upload {
     return this.done ? at : this.#read(bytes, at, end, from, to);
   }
 
-  /** The request is over, and so is every write that read from its image: their connections were let go before. */
-  close(): void {
+  /**
+   * The request is over, and so is every write that read from its image: their connections were let go before.
+   * `keep`: the client's connection goes on, so what still comes of the body is taken, and thrown away (R12).
+   */
+  close(keep: boolean): void {
     const { image } = this;
     this.#context.kept -= this.#kept;
     this.#kept = 0;
     this.image = NO_IMAGE;
-    this.done = true;
+    this.stopped = true;
+    if (!keep) this.done = true;
     if (image === NO_IMAGE || image.buffer.length > KEEP_IMAGE_BYTES) return;
     if (this.#context.images.length < KEEP_IMAGES) this.#context.images.push(image);
   }
