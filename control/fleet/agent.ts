@@ -16,6 +16,8 @@ import type { Millis } from "../../proto/kernel/clock.ts";
 /** The open stream to an agent. */
 export interface SessionPort {
   readonly id: string;
+  /** Where it comes from, for people. */
+  readonly peer: string;
   send(message: ControllerMessage): void;
   /** Ends the stream; the sentence reaches the agent's log. */
   end(why: string): void;
@@ -58,6 +60,8 @@ export class Agent {
   held = "";
   /** The highest epoch that this controller has told it; 0 for none. */
   toldEpoch = 0;
+  /** Monotonic: when another that took its name was last told of. */
+  rivalToldAt: Millis | null = null;
   /** As last looked at, so that its end is told once. */
   lease: Lease = "unknown";
 

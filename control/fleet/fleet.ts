@@ -2,8 +2,9 @@
  * The fleet: every agent's session and lease, what each is asked, and what each has said. It decides nothing about
  * rollouts; it tells the controller that there is news, and sends what it is given.
  *
- * Generations count up within an epoch over the whole fleet. One live session a name: a newer one replaces the older,
- * and two agents that call themselves the same are told of in an event.
+ * Generations count up within an epoch over the whole fleet. One live session a name: an agent's newer one replaces its
+ * older. Another agent that takes the name of one that is heard of is turned away, or the two would drive each other out
+ * several times a second, each time with what the other applied; whoever is restarted has ended its stream before.
  *
  * A pause of this very process (a stopped container, a suspended machine) is not silence of the agents: leases are
  * given the time that was slept through (I5).
@@ -33,6 +34,15 @@ export interface FleetOptions {
   readonly leaseMs: Millis;
 }
 
+export type Connected =
+  | { readonly kind: "open"; readonly agent: Agent }
+  | { readonly kind: "stopping" }
+  | { readonly kind: "taken"; readonly why: string };
+
+/** An agent that has a session and is silent for so long no longer keeps its name: it reports four times a second. */
+const KEEPS_NAME_MS = 1_000;
+/** One that is turned away comes again and again; its event is one in so long. */
+const RIVAL_EVENT_MS = 60_000;
 /** A loop that comes round this late was asleep, not idle. */
 const STALL_MS = 1_000;
 
@@ -63,9 +73,9 @@ export class Fleet {
     return [...this.#agents.values()].filter((agent) => this.leaseOf(agent) === "live").length;
   }
 
-  /** A session that has said a valid hello. Answers null when the controller is about to stop. */
-  connect(hello: Hello, session: SessionPort): Agent | null {
-    if (this.#ending) return null;
+  /** A session that has said a valid hello. */
+  connect(hello: Hello, session: SessionPort): Connected {
+    if (this.#ending) return { kind: "stopping" };
     const { clock, news } = this.#options;
     let agent = this.#agents.get(hello.host);
     if (agent === undefined) {
@@ -73,17 +83,29 @@ export class Fleet {
       this.#agents.set(hello.host, agent);
     }
     const before = agent.session;
+    const silent = clock.monotonic() - (agent.heardAt ?? 0);
     const rival = before !== null && agent.hello !== null && agent.hello.boot !== hello.boot;
+    if (rival && silent <= KEEPS_NAME_MS) return { kind: "taken", why: this.#turnedAway(agent, before, session) };
     agent.open(hello, session, clock.monotonic());
     if (before !== null) before.end(`a newer session of ${hello.host} took its place`);
     if (rival) {
       const message =
-        `a second agent calls itself ${hello.host} while the first still has a session: ` +
-        "it was restarted, or two machines share one name";
+        `a second agent calls itself ${hello.host}, and the first was silent for ${Math.round(silent)} ms though its ` +
+        "session is open: its machine was lost or hangs, or two machines share one name";
       news.event("host_replaced", hello.host, message);
     }
     news.changed();
-    return agent;
+    return { kind: "open", agent };
+  }
+
+  #turnedAway(agent: Agent, first: SessionPort, second: SessionPort): string {
+    const now = this.#options.clock.monotonic();
+    const why = `another agent named ${agent.name} is connected from ${first.peer}; names must be unique`;
+    if (agent.rivalToldAt === null || now - agent.rivalToldAt >= RIVAL_EVENT_MS) {
+      agent.rivalToldAt = now;
+      this.#options.news.event("host_refused", agent.name, `the agent at ${second.peer} is refused: ${why}`);
+    }
+    return why;
   }
 
   receive(agent: Agent, session: SessionPort, message: Exclude<AgentMessage, { readonly kind: "hello" }>): void {

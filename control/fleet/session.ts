@@ -42,6 +42,7 @@ export function serveSession(call: Stream, options: SessionOptions): void {
 
 class Session implements SessionPort {
   readonly id: string;
+  readonly peer: string;
   readonly #call: Stream;
   readonly #options: SessionOptions;
   #agent: Agent | null = null;
@@ -54,6 +55,7 @@ class Session implements SessionPort {
   constructor(call: Stream, options: SessionOptions) {
     this.id = sessionId(options.random);
     this.#call = call;
+    this.peer = call.getPeer();
     this.#options = options;
   }
 
@@ -127,11 +129,20 @@ class Session implements SessionPort {
     }
     const epoch = await this.#options.epochFor(hello);
     if (this.#isEnded()) return;
-    this.#agent = fleet.connect(hello, this);
-    if (this.#agent === null) this.#fail(status.UNAVAILABLE, "the controller is stopping");
-    else {
-      this.#agent.toldEpoch = epoch;
-      this.send({ kind: "welcome", welcome: { epoch, session: this.id, reportEveryMs, leaseMs } });
+    const connected = fleet.connect(hello, this);
+    switch (connected.kind) {
+      case "stopping": {
+        this.#fail(status.UNAVAILABLE, "the controller is stopping");
+        return;
+      }
+      case "taken": {
+        this.#fail(status.ALREADY_EXISTS, connected.why);
+        return;
+      }
+      case "open":
+        this.#agent = connected.agent;
+        this.#agent.toldEpoch = epoch;
+        this.send({ kind: "welcome", welcome: { epoch, session: this.id, reportEveryMs, leaseMs } });
     }
   }
 

@@ -26,6 +26,8 @@ import { Connection } from "./connection.ts";
 
 /** From connecting to Welcome. */
 const GREETING_MS = 5_000;
+/** A session that ends sooner has not mended anything: the backoff goes on from where it was. */
+const STEADY_MS = SESSION.reconnectMaxMs;
 /** What a header can carry. */
 const VISIBLE = /^[\x21-\x7e]+$/;
 /** What changes within this time goes into one report. */
@@ -44,7 +46,7 @@ type Phase =
   | { readonly kind: "idle" }
   | { readonly kind: "waiting"; readonly timer: Timer }
   | { readonly kind: "greeting"; readonly connection: Connection; readonly timer: Timer }
-  | { readonly kind: "open"; readonly connection: Connection; readonly reports: Timer; readonly session: string }
+  | { readonly kind: "open"; readonly connection: Connection; readonly reports: Timer; readonly sinceMs: Millis }
   | { readonly kind: "stopped" };
 
 export class Session implements AssignmentSource {
@@ -53,6 +55,8 @@ export class Session implements AssignmentSource {
   readonly #backoff: Backoff;
   #phase: Phase = { kind: "idle" };
   #trouble = "not connected yet";
+  /** The trouble that was last worth a warning. */
+  #told = "";
   #soon: Timer | undefined;
   #leaving: Timer | undefined;
 
@@ -144,12 +148,12 @@ export class Session implements AssignmentSource {
       return;
     }
     this.#port.sawEpoch(welcome.epoch);
-    this.#backoff.reset();
     this.#trouble = "";
+    this.#told = "";
     const { clock, log } = this.#options;
     log.info({ session: welcome.session, epoch: welcome.epoch }, "session open");
     const reports = clock.every(welcome.reportEveryMs, () => this.#report());
-    this.#phase = { kind: "open", connection, reports, session: welcome.session };
+    this.#phase = { kind: "open", connection, reports, sinceMs: clock.monotonic() };
     this.#report();
   }
 
@@ -178,9 +182,10 @@ export class Session implements AssignmentSource {
     const delay: Millis = this.#backoff.next();
     this.#trouble = `controller ${formatHostPort(controller.host, controller.port)}: ${why}`;
     const fields = { retryInMs: Math.round(delay), attempts: this.#backoff.attempts };
-    // The first time is news, and so is one in a minute; every attempt is not.
-    if (this.#backoff.attempts === 1 || this.#backoff.attempts % 12 === 0) log.warn(fields, this.#trouble);
+    // Another trouble is news, and so is the same one once a minute; every attempt is not.
+    if (this.#trouble !== this.#told || this.#backoff.attempts % 12 === 0) log.warn(fields, this.#trouble);
     else log.debug(fields, this.#trouble);
+    this.#told = this.#trouble;
     this.#phase = { kind: "waiting", timer: clock.after(delay, () => this.#connect()) };
   }
 
@@ -205,6 +210,7 @@ export class Session implements AssignmentSource {
         }
       case "open":
         phase.reports.cancel();
+        if (this.#options.clock.monotonic() - phase.sinceMs >= STEADY_MS) this.#backoff.reset();
         {
           phase.connection.close();
           return;

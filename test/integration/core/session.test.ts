@@ -162,6 +162,20 @@ test("reconnect is done within the time given, on a new stream, with no backoff"
   await until("the first one is closed", () => session.ended);
 });
 
+test("a controller that ends every session right after its welcome is not asked ten times a second", async () => {
+  await using controller = await new ScriptedController().listen();
+  using agent = new Agent(controller.port);
+  const ends = performance.now() + 2_000;
+  for (let index = 0; performance.now() < ends; index++) {
+    const session = await controller.session(index);
+    await controller.heard(session, "report");
+    session.stream.end();
+    await until("it is noticed", () => agent.session.troubles().length === 1);
+  }
+  // 100, 200, 400, 800, 1600 ms at most, at least half of each; a backoff begun anew each time makes twenty and more.
+  expect(controller.sessions.length).toBeLessThanOrEqual(8);
+});
+
 test("a controller that accepts and says nothing does not hold the agent for ever", async () => {
   await using controller = await new ScriptedController().listen();
   controller.welcomes = false;

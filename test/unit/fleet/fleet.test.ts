@@ -24,6 +24,7 @@ const hello = (host: string, changes: Partial<Hello> = {}): Hello => ({
 
 class Session implements SessionPort {
   readonly id = "s";
+  readonly peer = "127.0.0.1:4242";
   readonly sent: ControllerMessage[] = [];
   ended = "";
   send(message: ControllerMessage): void {
@@ -55,7 +56,9 @@ function setup(known: readonly string[] = []) {
   );
   const join = (host: string, changes: Partial<Hello> = {}): { agent: Agent; session: Session } => {
     const session = new Session();
-    return { agent: fleet.connect(hello(host, changes), session)!, session };
+    const connected = fleet.connect(hello(host, changes), session);
+    if (connected.kind !== "open") throw new Error(JSON.stringify(connected));
+    return { agent: connected.agent, session };
   };
   const say = (agent: Agent, session: Session, seq: number): void => {
     fleet.receive(agent, session, { kind: "report", report: report({ seq }) });
@@ -187,6 +190,7 @@ describe("assignments", () => {
     fleet.flush(1);
     const { epoch, generation, hash } = session.assignments[0]!;
     fleet.receive(agent, session, { kind: "applied", applied: { epoch, generation, hash, services: {} } });
+    fleet.disconnected(agent, session);
     const again = join("host-1", { boot: "b2" });
     say(again.agent, again.session, 1);
     fleet.flush(1);
@@ -212,13 +216,53 @@ describe("sessions", () => {
     const { events, fleet, join, say } = setup();
     const first = join("host-1");
     say(first.agent, first.session, 5);
-    const second = join("host-1", { boot: "b2" });
+    const second = join("host-1");
     expect(first.session.ended).toContain("a newer session of host-1");
-    expect(events).toEqual(["host_replaced host-1"]);
+    expect(events).toEqual([]);
     say(first.agent, first.session, 6);
     expect(second.agent.report?.seq).toBe(5);
     fleet.disconnected(first.agent, first.session);
     expect(second.agent.session).toBe(second.session);
+  });
+
+  test("another agent of the same name is turned away while the first is heard of, and told of once a minute", async () => {
+    const { clock, events, fleet, join, say } = setup();
+    const { agent, session } = join("host-1");
+    const rival = (): unknown => fleet.connect(hello("host-1", { boot: "b2" }), new Session());
+    const why = "another agent named host-1 is connected from 127.0.0.1:4242; names must be unique";
+    for (let ms = 0; ms < 60_000; ms += 500) {
+      say(agent, session, ms + 1);
+      await clock.advance(500);
+      expect(rival()).toEqual({ kind: "taken", why });
+    }
+    expect(agent.session).toBe(session);
+    expect(session.ended).toBe("");
+    expect(events).toEqual(["host_refused host-1"]);
+    say(agent, session, 70_000);
+    await clock.advance(500);
+    rival();
+    expect(events).toEqual(["host_refused host-1", "host_refused host-1"]);
+  });
+
+  test("an agent that was restarted has its name back as soon as its old stream is gone", () => {
+    const { events, fleet, join, say } = setup();
+    const first = join("host-1");
+    say(first.agent, first.session, 5);
+    fleet.disconnected(first.agent, first.session);
+    const second = join("host-1", { boot: "b2" });
+    expect(second.agent.session).toBe(second.session);
+    expect(events).toEqual([]);
+  });
+
+  test("a machine that is gone without a word does not keep its name", async () => {
+    const { clock, events, join, say } = setup();
+    const first = join("host-1");
+    say(first.agent, first.session, 5);
+    await clock.advance(1_001);
+    const second = join("host-1", { boot: "b2" });
+    expect(first.session.ended).toContain("a newer session of host-1");
+    expect(second.agent.session).toBe(second.session);
+    expect(events).toEqual(["host_replaced host-1"]);
   });
 
   test("at the end agents are told to come back at their own moment, and new ones are turned away", () => {
@@ -227,7 +271,7 @@ describe("sessions", () => {
     fleet.shutdown("bye");
     expect(session.sent.at(-1)).toMatchObject({ kind: "reconnect", reconnect: { reason: "bye" } });
     expect(session.ended).toBe("bye");
-    expect(fleet.connect(hello("host-2"), new Session())).toBeNull();
+    expect(fleet.connect(hello("host-2"), new Session())).toEqual({ kind: "stopping" });
   });
 });
 
