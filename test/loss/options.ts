@@ -8,7 +8,7 @@ import type { Mix } from "./traffic.ts";
 
 export const HELP = `Mixed traffic against one address, and a ledger of what became of it.
 
-  node test/loss/main.ts --target HOST:PORT [options]
+  npm run loss -- --target HOST:PORT [options]
 
   --target HOST:PORT    where the demo app, or what stands before it, listens   (127.0.0.1:8080)
   --rate N              arrivals a second, over the whole mix                   (300)

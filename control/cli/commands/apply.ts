@@ -13,7 +13,7 @@ import { finish } from "../wait.ts";
 export function addApplyCommands(program: Command, done: (exitCode: number) => void): void {
   program
     .command("check")
-    .summary("validate service documents, without a controller")
+    .description("validate service documents, without a controller")
     .argument("<file...>", "YAML files, folders of them, or - for stdin")
     .action((files: string[]) => done(check(files)));
 
@@ -21,7 +21,7 @@ export function addApplyCommands(program: Command, done: (exitCode: number) => v
     withController(
       program
         .command("apply")
-        .summary("store service documents, and roll out what changed")
+        .description("store service documents, and roll out what changed")
         .requiredOption("-f, --file <path...>", "YAML files, folders of them, or - for stdin")
         .option("--no-deploy", "only store the new revisions; roll them out later with `baton deploy`")
         .option("--dry-run", "say what would happen, change nothing"),
@@ -32,7 +32,7 @@ export function addApplyCommands(program: Command, done: (exitCode: number) => v
     withController(
       program
         .command("deploy")
-        .summary("roll a service to a version")
+        .description("roll a service to a version")
         .argument("[service]", "its name; not needed with --file")
         .option("--to <version>", "a stored version, for example v2 (default: the newest revision)")
         .option("--revision <number>", "a stored revision, by its number", wholeNumber)
@@ -41,7 +41,7 @@ export function addApplyCommands(program: Command, done: (exitCode: number) => v
   ).action(async (service: string | undefined, options: DeployOptions) => done(await deploy(service, options)));
 
   withController(
-    program.command("delete").summary("drain and stop a service everywhere, then forget it").argument("<service>"),
+    program.command("delete").description("drain and stop a service everywhere, then forget it").argument("<service>"),
   ).action(async (service: string, options: CommonOptions) => {
     using controller = connect(options);
     await controller.call(Api.deleteService, { name: service });

@@ -16,7 +16,7 @@ export function addEventCommands(program: Command, done: (exitCode: number) => v
   withController(
     program
       .command("events")
-      .summary("what happened, the newest last")
+      .description("what happened, the newest last")
       .option("--service <name>", "only this service's")
       .option("--limit <number>", "at most this many past ones (default 200)", wholeNumber)
       .option("--after <seq>", "only those after this number", wholeNumber)
@@ -35,7 +35,7 @@ export function addEventCommands(program: Command, done: (exitCode: number) => v
     done(EXIT.done);
   });
 
-  withController(program.command("version").summary("the versions of this program and of the controller")).action(
+  withController(program.command("version").description("the versions of this program and of the controller")).action(
     async (options: CommonOptions) => {
       const own = { software: SOFTWARE, protocolVersion: PROTOCOL_VERSION, node: process.version };
       using controller = connect(options);

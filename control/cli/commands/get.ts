@@ -35,7 +35,7 @@ export function addGetCommands(program: Command, done: (exitCode: number) => voi
   withController(
     program
       .command("get")
-      .summary("list services, hosts, instances, rollouts or a service's revisions")
+      .description("list services, hosts, instances, rollouts or a service's revisions")
       .addArgument(kinds)
       .argument("[name]", "only this one (a service's name for rollouts, instances and revisions)")
       .option("--watch", "again every second, until interrupted"),
@@ -54,7 +54,7 @@ export function addGetCommands(program: Command, done: (exitCode: number) => voi
   withController(
     program
       .command("describe")
-      .summary("everything about one service, host or rollout")
+      .description("everything about one service, host or rollout")
       .addArgument(new Argument("<kind>", "service, host or rollout").argParser(oneOf(["service", "host", "rollout"])))
       .argument("<name>", "its name (a rollout's id, or its service)"),
   ).action(async (kind: string, name: string, options: CommonOptions) => {

@@ -16,7 +16,7 @@ export function addHostCommands(program: Command, done: (exitCode: number) => vo
   withController(
     program
       .command("drain")
-      .summary("send a host nothing new; what runs on it is finished")
+      .description("send a host nothing new; what runs on it is finished")
       .argument("<host>")
       .option("--wait", "return when nothing is in flight on it")
       .option("--timeout <duration>", "give up waiting after this long (exit 4)", duration),
@@ -31,7 +31,7 @@ export function addHostCommands(program: Command, done: (exitCode: number) => vo
     done(EXIT.done);
   });
 
-  withController(program.command("undrain").summary("send a drained host traffic again").argument("<host>")).action(
+  withController(program.command("undrain").description("send a drained host traffic again").argument("<host>")).action(
     async (host: string, options: CommonOptions) => {
       using controller = connect(options);
       const view = await controller.call(Api.undrain, { host, actor: actor() });

@@ -23,7 +23,7 @@ export function addProcessCommands(program: Command): void {
   ] as const) {
     program
       .command(name)
-      .summary(summary)
+      .description(summary)
       .helpOption(false)
       .allowUnknownOption()
       .allowExcessArguments()

@@ -16,12 +16,12 @@ type Move = (controller: Controller, service: string, options: MoveOptions) => P
 type MoveOptions = CommonOptions & WaitOptions & { reason?: string; full?: boolean; to?: number };
 
 export function addRolloutCommands(program: Command, done: Done): void {
-  const rollout = program.command("rollout").summary("look at a rollout, or move it");
+  const rollout = program.command("rollout").description("look at a rollout, or move it");
 
   withController(
     rollout
       .command("status")
-      .summary("where a service's rollout stands, with its ledger; the exit code says how")
+      .description("where a service's rollout stands, with its ledger; the exit code says how")
       .argument("<service>")
       .option("--rollout <id>", "this one, not the newest"),
   ).action(async (service: string, options: CommonOptions & { rollout?: string }) => {
@@ -34,7 +34,7 @@ export function addRolloutCommands(program: Command, done: Done): void {
   withController(
     rollout
       .command("watch")
-      .summary("follow a service's newest rollout to its end; the exit code says how")
+      .description("follow a service's newest rollout to its end; the exit code says how")
       .argument("<service>")
       .option("--timeout <duration>", "give up after this long (exit 4)", duration),
   ).action(async (service: string, options: CommonOptions & WaitOptions) => {
@@ -44,7 +44,7 @@ export function addRolloutCommands(program: Command, done: Done): void {
   });
 
   withController(
-    rollout.command("history").summary("a service's rollouts, the newest first").argument("<service>"),
+    rollout.command("history").description("a service's rollouts, the newest first").argument("<service>"),
   ).action(async (service: string, options: CommonOptions) => {
     using controller = connect(options);
     const { rollouts } = await controller.call(Api.listRollouts, { service });
@@ -98,7 +98,7 @@ function move(
   widen: (command: Command) => Command,
   act: Move,
 ): void {
-  withWait(withController(widen(parent.command(name).summary(summary).argument("<service>")))).action(
+  withWait(withController(widen(parent.command(name).description(summary).argument("<service>")))).action(
     async (service: string, options: MoveOptions) => {
       using controller = connect(options);
       done(await finish(controller, await act(controller, service, options), options));

@@ -18,7 +18,7 @@ interface UpOptions {
 export function addUpCommand(program: Command, done: (exitCode: number) => void): void {
   program
     .command("up")
-    .summary("a whole cluster on loopback: controller, gateway, hosts, demo app, traffic; rolls v1 to v2")
+    .description("a whole cluster on loopback: controller, gateway, hosts, demo app, traffic; rolls v1 to v2")
     .option("--once", "end after the rollout; exit 0 only if it succeeded and both ledgers say nothing was lost")
     .addOption(
       new Option("--to <version>", "which version to roll to (v3 never gets ready, v3b crashes, v3c answers 500)")
