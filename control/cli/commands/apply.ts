@@ -45,7 +45,7 @@ export function addApplyCommands(program: Command, done: (exitCode: number) => v
   ).action(async (service: string, options: CommonOptions) => {
     using controller = connect(options);
     await controller.call(Api.deleteService, { name: service });
-    remark(`${service}: deleted; its instances are drained and stopped`);
+    remark(`${service}: taken out of traffic now; then its instances are drained and stopped, and it is forgotten`);
     done(EXIT.done);
   });
 }
