@@ -41,6 +41,8 @@ export interface GenerationsPort {
   exited(worker: DeadWorker): void;
   relayed(worker: number, body: unknown): void;
   outcome(generation: number, error: string | null): void;
+  /** `keysInUse` may have become fewer, though every worker lives. */
+  released(): void;
 }
 
 interface Generation {
@@ -55,7 +57,8 @@ interface Worker {
   state: WorkerState;
   readonly generation: Generation;
   readonly process: WorkerProcess;
-  readonly keys: readonly string[];
+  /** Of the listeners that it accepts from, or may; none from its `released` on. */
+  keys: readonly string[];
   /** monotonic, when it began to serve; null before. */
   servingSince: Millis | null;
   deadline: Timer | null;
@@ -92,6 +95,10 @@ export class Generations {
     return this.#newest.table;
   }
 
+  get stopping(): boolean {
+    return this.#stopping;
+  }
+
   /** Listeners that some living worker accepts from, or may. */
   keysInUse(): Set<string> {
     return new Set([...this.#workers.values()].flatMap((worker) => worker.keys));
@@ -119,6 +126,7 @@ export class Generations {
   drainAll(): void {
     this.#stopping = true;
     for (const generation of this.#generations()) this.#leave(generation);
+    this.#port.released();
   }
 
   killAll(): void {
@@ -176,6 +184,11 @@ export class Generations {
     switch (message.type) {
       case "serving":
         this.#serves(worker);
+        break;
+      case "released":
+        if (worker.state.phase !== "draining") break; // asked by nobody: it may still accept
+        worker.keys = [];
+        this.#port.released();
         break;
       case "relay":
         this.#port.relayed(worker.state.id, message.body);

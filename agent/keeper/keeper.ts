@@ -83,6 +83,7 @@ export class Keeper {
         exited: (worker) => this.#workerExited(worker),
         relayed: (worker, body) => this.#core.send({ type: "relayed", worker, body }),
         outcome: (generation, error) => this.#core.send({ type: "generation", generation, error }),
+        released: () => this.#release(),
       },
       clock,
       random,
@@ -245,8 +246,11 @@ export class Keeper {
     rmSync(worker.statsFile, { force: true });
   }
 
+  /** A connection that nobody will accept is refused, not left to wait: at the agent's stop that holds for all. */
   #release(): void {
-    this.#listeners.release(this.#generations.keysInUse());
+    const inUse = this.#generations.keysInUse();
+    if (this.#generations.stopping) this.#listeners.close(inUse);
+    else this.#listeners.release(inUse);
   }
 
   /** What a keeper that comes after this one, should it be killed, has to end. */

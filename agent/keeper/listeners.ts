@@ -93,9 +93,10 @@ export class Listeners {
     }
   }
 
-  close(): void {
+  /** All are given up. */
+  close(inUse: ReadonlySet<string> = new Set()): void {
     this.unbind([...this.#held.keys()]);
-    this.release(new Set());
+    this.release(inUse);
   }
 
   /** Already held under this name for this address, as asked or as bound. */

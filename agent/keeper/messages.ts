@@ -42,6 +42,7 @@ export function readFromWorker(raw: unknown): WorkerToKeeper | null {
   if (!isRecord(raw)) return null;
   switch (raw["type"]) {
     case "serving":
+    case "released":
       return raw as WorkerToKeeper;
     case "tabled":
       return isCount(raw["number"]) && typeof raw["ok"] === "boolean" ? (raw as WorkerToKeeper) : null;

@@ -96,8 +96,9 @@ export type CoreToKeeper =
       readonly listeners: readonly { readonly name: string; readonly address: string; readonly port: number }[];
     }
   /**
-   * Generations to come don't get these. Workers that have them go on accepting until they drain; the keeper closes its
-   * own descriptor after the last of them, and a `bind` of the same address before that takes it up again.
+   * Generations to come don't get these. Workers that have them go on accepting until they drain; when the last of them
+   * has said `released`, or has gone, the keeper closes its own descriptor: what connects then is refused. A `bind` of the
+   * same address before that takes it up again.
    */
   | { readonly type: "unbind"; readonly names: readonly string[] }
   /**
@@ -187,6 +188,8 @@ export type WorkerToKeeper =
   | { readonly type: "serving" }
   /** Whether it took the table of that number. One that was refused is not handed to a worker started later. */
   | { readonly type: "tabled"; readonly number: number; readonly ok: boolean }
+  /** Said behind `drain`: it accepts nothing more, and its listening descriptors are closed. */
+  | { readonly type: "released" }
   | { readonly type: "relay"; readonly body: unknown };
 
 /** What core and worker say to each other through the keeper. */

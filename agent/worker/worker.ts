@@ -15,6 +15,7 @@ import type { ApplyResult, ConnectionInfo, ListenAt } from "../proxy/proxy.ts";
 export interface DataPath {
   apply(config: TableConfig): ApplyResult;
   listen(key: string, at: ListenAt): Promise<unknown>;
+  /** Its listeners are closed when this returns. */
   drain(): Promise<void>;
   close(): Promise<void>;
   connections(limit: number): readonly ConnectionInfo[];
@@ -112,6 +113,7 @@ export class Worker {
     if (this.#phase === "leaving") return;
     const draining = this.#phase === "listening" ? this.#path?.drain() : undefined;
     this.#phase = "leaving";
+    if (draining !== undefined) this.#port.send({ type: "released" });
     void (draining ?? Promise.resolve()).then(
       () => this.#port.exit(0),
       (error: unknown) => this.#failed(error),

@@ -145,3 +145,44 @@ test("connections are listed through the keeper, and a table that can't be is re
   expect(refused.body).toMatchObject({ sequence: 2, why: expect.stringMatching(/\w+/) as string });
   expect(await exchange(new Agent(), key)).toBe("v1");
 });
+
+const refused = (key: string): Promise<void> =>
+  until("new connections are refused", () =>
+    exchange(new Agent({ keepAlive: false }), key).then(
+      () => false,
+      (error: unknown) => (error as NodeJS.ErrnoException).code === "ECONNREFUSED",
+    ),
+  );
+
+test("a listener that was removed refuses at once, though an old worker still answers; and can be bound again", async () => {
+  await using app = await startApp();
+  await using agent = await startAgent({ realWorker: true });
+  const { core, key, pids, stats } = await serving(agent, app.port, 1);
+  const answer = exchange(new Agent(), key, undefined, "/slow/5000");
+  await until("the request is in flight", () => counter(stats[0]!, COUNTER.inFlight) === 1);
+  await core.bind("other/0");
+  core.send({ type: "unbind", names: ["shop/0"] });
+  expect((await core.generation()).error).toBeNull();
+  await refused(key);
+  expect(alive(pids[0]!)).toBe(true);
+
+  expect((await core.bind("shop/0", Number(key.split(":")[1]))).key).toBe(key);
+  expect((await core.generation()).error).toBeNull();
+  expect(await exchange(new Agent({ keepAlive: false }), key)).toBe("v1");
+  expect(alive(pids[0]!)).toBe(true);
+  expect(await answer).toBe("v1");
+});
+
+test("an agent that stops refuses at once, though a worker still answers", async () => {
+  await using app = await startApp();
+  await using agent = await startAgent({ realWorker: true });
+  const { core, key, pids, stats } = await serving(agent, app.port, 2);
+  const answer = exchange(new Agent(), key, undefined, "/slow/5000");
+  await until("the request is in flight", () => stats.some((file) => counter(file, COUNTER.inFlight) === 1));
+  agent.keeper.signal("SIGTERM");
+  await core.next("stopping");
+  core.send({ type: "shutdown", code: 0 });
+  await refused(key);
+  expect(pids.some(alive)).toBe(true);
+  expect(await answer).toBe("v1");
+});

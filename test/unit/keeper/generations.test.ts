@@ -39,6 +39,7 @@ function start() {
       changed: (worker) => states.set(worker.id, worker.phase),
       exited: (worker) => dead.push(worker),
       relayed: () => undefined,
+      released: () => undefined,
       outcome: (generation, error) => outcomes.push([generation, error]),
     },
     clock,
@@ -198,4 +199,18 @@ test("when the agent stops, all drain and none is started again, whatever dies t
   generations.begin(1);
   await clock.advance(60_000);
   expect(workers).toHaveLength(3);
+});
+
+test("listeners are in use until the last worker that drains has let go of them, not only when it has gone", () => {
+  const { generations, workers, serve } = start();
+  generations.begin(2);
+  serve(workers[0]);
+  serve(workers[1]);
+  workers[0]!.ends.message({ type: "released" }); // nobody has told it to: it may still accept
+  generations.drainAll();
+  workers[1]!.ends.message({ type: "released" });
+  expect(generations.keysInUse()).toEqual(new Set(["k"]));
+  workers[0]!.ends.message({ type: "released" });
+  expect(generations.keysInUse()).toEqual(new Set());
+  expect(generations.alive).toBe(2);
 });
