@@ -103,7 +103,7 @@ export function operatorService(options: OperatorContext): OperatorServer {
         const next = await view(rollout);
         room -= WireRolloutView.encode(next).finish().length;
         if (room < 0) break;
-        rollouts.unshift(next);
+        rollouts.push(next);
       }
       return { rollouts };
     }),

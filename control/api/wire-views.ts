@@ -38,27 +38,38 @@ export function serviceView(shown: Shown, service: Service): wire.ServiceView {
   const towards = rollout?.endedAtMs === 0 ? registry.revision(name, rollout.to) : undefined;
   const spec = (towards ?? resting ?? registry.revision(name, service.newest))?.spec;
   const wanted = spec === undefined ? [] : placed(spec, registry.hosts());
-  const serving = wanted.filter((host) => {
-    const agent = fleet.agent(host);
-    if (agent === undefined || fleet.leaseOf(agent) !== "live") return false;
-    return agent.report?.instances.some((i) => i.service === name && i.state === "serving") === true;
-  });
+  const serve = (revision: number): number =>
+    wanted.filter((host) => {
+      const agent = fleet.agent(host);
+      if (agent === undefined || fleet.leaseOf(agent) !== "live") return false;
+      const instances = agent.report?.instances ?? [];
+      return instances.some((i) => {
+        return i.service === name && i.state === "serving" && (revision === 0 || i.revision === revision);
+      });
+    }).length;
   return {
     name,
     stableRevision: stable,
     stableVersion: resting?.version ?? "",
     revisions: registry.revisions(name).slice(-REVISIONS).map(revisionView),
     rollout: rollout?.id ?? "",
-    phase: phaseOfService(shown, service, rollout),
-    hostsServing: serving.length,
+    phase: phaseOfService(shown, service, rollout, wanted.length > 0 && serve(stable) === wanted.length),
+    hostsServing: serve(0),
     hostsWanted: wanted.length,
     listeners: listenersOf(shown, service),
     ledger: ledgerView(books.sumOfService(name)),
   };
 }
 
-function phaseOfService({ registry }: Shown, service: Service, rollout: Rollout | undefined): string {
+/** `rests`: every host serves the stable revision. Then a rollout that was taken back is its own matter. */
+function phaseOfService(
+  { registry }: Shown,
+  service: Service,
+  rollout: Rollout | undefined,
+  rests: boolean,
+): wire.ServiceView["phase"] {
   if (registry.retirement(service.name) !== undefined) return "Deleting";
+  if (rollout?.stage.kind === "rolled-back" && service.stable > 0 && rests) return "Healthy";
   if (rollout !== undefined) return phaseOf(rollout);
   return service.stable > 0 ? "Healthy" : "Pending";
 }
@@ -169,6 +180,7 @@ const transition = (entry: JournalEntry): wire.Transition => ({
 
 function rolloutHosts({ fleet, books }: Shown, rollout: Rollout): wire.RolloutHost[] {
   const evidence = books.evidence(rollout.id);
+  const over = ended(rollout);
   return rollout.hosts.map((track) => {
     const agent = fleet.agent(track.host);
     const instances = (agent?.report?.instances ?? []).filter((i) => i.service === rollout.service);
@@ -176,15 +188,26 @@ function rolloutHosts({ fleet, books }: Shown, rollout: Rollout): wire.RolloutHo
       .filter(({ host, instance }) => host === track.host && !instances.some((i) => i.id === instance.id))
       .map(({ instance }) => instance);
     const asked = agent?.wanted?.hashes[rollout.service];
+    const applied = agent?.applied?.services[rollout.service];
     return {
       host: track.host,
       stage: track.stage,
       message: track.waitingFor,
       live: agent !== undefined && fleet.leaseOf(agent) === "live",
-      applied: asked !== undefined && agent?.applied?.services[rollout.service] === asked,
+      // What is asked changes with the end: a host that is done has confirmed all that this rollout asked of it.
+      applied: (over && track.stage === "done") || (asked !== undefined && applied === asked),
       instances: [...instances, ...kept].map(instanceView),
     };
   });
+}
+
+/** From, to, and between them what else is there: targets of superseded rollouts, on their way out. */
+function revisionsOf(rollout: Rollout, instances: readonly InstanceReport[]): readonly number[] {
+  const { from, to, hosts } = rollout;
+  const running = ended(rollout) ? [] : instances.filter((i) => i.state !== "stopped" && i.state !== "failed");
+  const there = [...hosts.flatMap((track) => track.revisions), ...running].map((one) => one.revision);
+  const others = new Set(there.filter((number) => number !== from && number !== to));
+  return [from, ...[...others].sort((a, b) => a - b), to];
 }
 
 function versionViews(shown: Shown, rollout: Rollout): wire.VersionView[] {
@@ -193,7 +216,7 @@ function versionViews(shown: Shown, rollout: Rollout): wire.VersionView[] {
   const shares = sharesOf(fleet, rollout);
   const tracked = rollout.hosts.flatMap((track) => fleet.agent(track.host)?.report?.instances ?? []);
   const instances = tracked.filter((i) => i.service === rollout.service);
-  return [rollout.from, rollout.to].flatMap((number) => {
+  return revisionsOf(rollout, instances).flatMap((number) => {
     const revision = registry.revision(rollout.service, number);
     if (revision === undefined) return [];
     const own = instances.filter((i) => i.revision === number);

@@ -280,24 +280,26 @@ function sumOf(
 ): LedgerSum {
   const total = Object.values(byVersion(spans, edge)).reduce(add, ZERO);
   const atHosts = Object.values(byVersion(spans, "host")).reduce(add, ZERO);
-  const atEdge = spans.filter((span) => span.role === edge);
+  const inFlight = sum(spans.filter((span) => span.role === edge).map((span) => span.inFlight));
+  const lostTotal = sum(total.lost);
   const named = <K extends string>(names: readonly K[], counts: readonly number[]): Partial<Record<K, number>> => {
     const entries = names.map((name, i) => [name, counts[i] ?? 0] as const).filter(([, count]) => count > 0);
     return Object.fromEntries(entries) as Partial<Record<K, number>>;
   };
   return {
     edge,
-    requests: total.started + sum(atEdge.map((span) => span.before)),
+    // Not what was started: that counts every attempt of one that moved, and what Baton refused as malformed.
+    requests: total.completed + total.clientGone + sum(total.cut) + lostTotal + inFlight,
     carried: total.completed,
     retried: total.retried,
     drained: atHosts.drained,
     tunnels: total.tunnels,
     eventStreams: total.eventStreams,
     clientGone: total.clientGone,
-    inFlight: sum(atEdge.map((span) => span.inFlight)),
+    inFlight,
     cut: named(CUT_CAUSES, total.cut),
     lost: named(LOSS_CAUSES, total.lost),
-    lostTotal: sum(total.lost),
+    lostTotal,
     unexplained,
     notes,
   };

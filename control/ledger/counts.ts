@@ -25,6 +25,8 @@ interface LastRow {
 interface ServicePage {
   /** A level, of the newest report. */
   inFlight: number;
+  /** Something was sent to an instance, as of the report before. */
+  served: boolean;
   readonly versions: Map<string, Totals>;
   readonly last: Map<string, LastRow>;
 }
@@ -120,10 +122,12 @@ export class AgentCounts {
         const cause = LOSS_CAUSES[i];
         if (count === 0 || cause === undefined) continue;
         const { service, version, endpoint } = row;
-        losses.push({ host: this.host, role: this.role, service, version, endpoint, cause, count, atMs });
+        const early = cause === "no_instance" && !page.served ? ({ tooEarly: true } as const) : {};
+        losses.push({ host: this.host, role: this.role, service, version, endpoint, cause, count, atMs, ...early });
       }
     }
     for (const page of this.#services.values()) {
+      page.served ||= served(page);
       for (const [key, row] of page.last) if (row.absent > FORGOTTEN_AFTER) page.last.delete(key);
     }
     return losses;
@@ -132,18 +136,30 @@ export class AgentCounts {
   #page(service: string): ServicePage {
     let page = this.#services.get(service);
     if (page === undefined) {
-      page = { inFlight: 0, versions: new Map(), last: new Map() };
+      page = { inFlight: 0, served: false, versions: new Map(), last: new Map() };
       this.#services.set(service, page);
     }
     return page;
   }
 }
 
-const pageOf = (stored: ServiceCounts): ServicePage => ({
+const pageOf = (stored: ServiceCounts): ServicePage => {
+  const page = blank(stored);
+  return { ...page, served: served(page) };
+};
+
+const blank = (stored: ServiceCounts): ServicePage => ({
   inFlight: 0,
+  served: false,
   versions: new Map(Object.entries(stored.versions)),
   last: new Map(stored.last.map((row) => [JSON.stringify([row.version, row.endpoint]), { ...row, absent: 0 }])),
 });
+
+function served({ versions, last }: ServicePage): boolean {
+  for (const { completed } of versions.values()) if (completed > 0) return true;
+  for (const { endpoint, totals } of last.values()) if (endpoint !== "" && totals.started > 0) return true;
+  return false;
+}
 
 function same(a: Totals, b: Totals): boolean {
   const equal = (x: readonly number[], y: readonly number[]): boolean => x.every((value, i) => value === y[i]);

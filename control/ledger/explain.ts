@@ -8,6 +8,7 @@
  *   worker_killed                                     a worker of that very agent died
  *   connect_failed, upstream_reset, response_cut,     an instance of the service ended there unasked; at a gateway also:
  *   tunnel_cut, upstream_protocol, no_instance        a worker died there, its agent started anew, or it went away
+ *   no_instance                                       nothing of the service was ever sent to an instance there
  *   the rest                                          nothing: they are Baton's doing, or a limit that was set wrong
  * An instance that ended because it was told to explains nothing: a request lost to that was cut by Baton.
  *
@@ -74,7 +75,8 @@ export class Explainer {
     const waiting: Waiting[] = [];
     for (const entry of this.#waiting) {
       const found = this.#seen.find((seen) => seen.at >= entry.at - WINDOW_MS && explains(seen, entry.loss));
-      if (found !== undefined) judged.push({ loss: entry.loss, explanation: found.message });
+      if (entry.loss.tooEarly === true) judged.push({ loss: entry.loss, explanation: early(entry.loss) });
+      else if (found !== undefined) judged.push({ loss: entry.loss, explanation: found.message });
       else if (entry.loss.role === "gateway" && silent(entry.loss.endpoint)) waiting.push({ ...entry, at: now });
       else if (now - entry.at < GRACE_MS) waiting.push(entry);
       else judged.push({ loss: entry.loss, explanation: "" });
@@ -84,6 +86,8 @@ export class Explainer {
     return judged;
   }
 }
+
+const early = ({ service, host }: Loss): string => `${service} had not been ready at ${host} for the first time yet`;
 
 function explains(seen: Seen, loss: Loss): boolean {
   if (loss.cause === "worker_killed") return seen.kind === "worker-died" && seen.host === loss.host;

@@ -66,9 +66,7 @@ function combineLatency(
 export interface Span {
   readonly role: "host" | "gateway";
   readonly versions: Readonly<Record<string, Totals>>;
-  /** At the first moment. */
-  readonly before: number;
-  /** At the last. */
+  /** At the last moment. */
   readonly inFlight: number;
 }
 
@@ -79,7 +77,7 @@ export function between(start: Snapshot, end: Snapshot): readonly Span[] {
     const rows = Object.entries(versions).map(([version, totals]) => {
       return [version, subtract(totals, known?.versions[version] ?? ZERO)] as const;
     });
-    return { role, versions: Object.fromEntries(rows), before: known?.inFlight ?? 0, inFlight };
+    return { role, versions: Object.fromEntries(rows), inFlight };
   });
 }
 

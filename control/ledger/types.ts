@@ -7,6 +7,7 @@ import type { CutCause, InstanceReport, LossCause } from "../../proto/contract/r
 
 /** Counts of one version of a service at one agent. `lost`, `cut` are indexed as LOSS_CAUSES, CUT_CAUSES. */
 export interface Totals {
+  /** Attempts: one that moved from one endpoint to another is in here twice. */
   readonly started: number;
   readonly completed: number;
   /** 5xx of the app's own. */
@@ -66,6 +67,8 @@ export interface Loss {
   readonly count: number;
   /** Wall clock, for people. */
   readonly atMs: number;
+  /** Nothing of the service had ever been sent to an instance there: it was asked for before it first was ready. */
+  readonly tooEarly?: true;
 }
 
 export interface Note {
@@ -101,7 +104,10 @@ export interface RolloutLedger {
 /** The sum that people see. */
 export interface LedgerSum {
   readonly edge: "gateway" | "host";
-  /** Begun since, and those that were in flight when it began: they are carried across too. */
+  /**
+   * Begun since, and those that were in flight when it began: they are carried across too. Each counts once, however
+   * often it was tried; what Baton refused as malformed is no request of the service's.
+   */
   readonly requests: number;
   readonly carried: number;
   readonly retried: number;

@@ -109,7 +109,8 @@ function resume(draft: Draft, actor: string): void {
     case "Unhealthy":
       draft.set({ judgedFrom: context.view.traffic, progressAtMs: context.now });
       for (const track of rollout.hosts.filter(begun)) {
-        const exitsAllowed = Math.max(track.exitsAllowed, evidence.exits(track.host, track.towards));
+        const more = track.stage === "starting" ? 1 : 0;
+        const exitsAllowed = Math.max(track.exitsAllowed, evidence.exits(track.host, track.towards) + more);
         draft.track(track.host, { exitsAllowed, unhealthyAtMs: 0, sinceMs: context.now });
       }
       break;

@@ -18,6 +18,8 @@ export function phaseOf(rollout: Rollout): Phase {
     case "rolling-back":
     case "rolled-back":
     case "failed":
+    // It ended short of its target. The service goes on under its successor, whose phase is its own.
+    case "superseded":
       return "Degraded";
     case "pending":
     case "preparing":
@@ -25,7 +27,6 @@ export function phaseOf(rollout: Rollout): Phase {
     case "promoting":
     case "draining":
     case "finalizing":
-    case "superseded":
       return "Progressing";
   }
 }
@@ -84,9 +85,9 @@ export function describe(rollout: Rollout, context: Described): string {
     case "rolling-back":
       return `Goes back to ${from} (${stage.of}): ${stage.why}; ${waits(rollout)}.`;
     case "rolled-back":
-      return `Back on ${from}: ${stage.why}; \`baton deploy ${service}\` with a mended revision tries again.`;
+      return `Back on ${from}: ${stage.why}; \`baton deploy -f\` a mended file, or \`baton rollout retry ${service}\`.`;
     case "failed":
-      return `Failed, traffic is left on what is healthy: ${stage.why}; mend the host, then \`baton deploy ${service}\`.`;
+      return `Failed, traffic is left on what is healthy: ${stage.why}; mend the host, then \`baton rollout retry ${service}\`.`;
     case "superseded":
       return `Superseded by ${stage.by}, which took its hosts on.`;
   }

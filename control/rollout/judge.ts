@@ -38,7 +38,9 @@ export function crashed(draft: Draft, track: HostTrack): string | null {
   if (exits <= track.exitsAllowed) return null;
   const version = versionName(draft.context, track.towards);
   const served = track.servesSinceMs > 0 || track.stage === "shifting" || track.stage === "restoring";
-  const how = served ? "exited while it served" : `exited ${exits} times before it was ready`;
+  // One was allowed beyond what it had exited before this rollout, or before the operator went on.
+  const times = exits - track.exitsAllowed + 1;
+  const how = served ? "exited while it served" : `exited ${times} times before it was ready`;
   return `${version} on ${track.host} ${how}${lastWords(draft, track)}`;
 }
 

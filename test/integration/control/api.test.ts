@@ -156,11 +156,17 @@ describe("rollouts by command", () => {
     );
     expect(await client.call(Api.resume, said)).toMatchObject({ phase: "Progressing" });
     const old = await client.rollout();
+    await until("v2 starts", () => host.instances.some((instance) => instance.version === "v2"));
     await client.apply(shopDocument("v3"));
+    // What the superseded rollout left is there for a while, and shown.
+    const [now] = (await client.call(Api.listRollouts, { service: "shop" })).rollouts;
+    expect(now?.versions.map(({ version }) => version)).toEqual(["v1", "v2", "v3"]);
     const view = await client.rolloutWhen("v3 is out", (v) => v.ended && v.toVersion === "v3");
     expect(view.stage).toBe("Succeeded");
     const was = await client.call(Api.getRollout, { service: "", rollout: old.id });
-    expect(was).toMatchObject({ stage: "Superseded", exitCode: 6, ended: true });
+    expect(was).toMatchObject({ stage: "Superseded", phase: "Degraded", exitCode: 6, ended: true });
+    const { rollouts } = await client.call(Api.listRollouts, { service: "shop" });
+    expect(rollouts.map(({ toVersion }) => toVersion)).toEqual(["v3", "v2", "v1"]);
     await until("v3 alone runs", () => host.instances.length === 1 && host.instances[0]?.version === "v3");
   });
 

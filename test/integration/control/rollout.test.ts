@@ -71,10 +71,13 @@ describe("a rolling rollout over the wire", () => {
     await client.apply(shopDocument("v3", { healthyDeadline: "400ms" }));
     const view = await client.rolloutWhen("v3 is back", (v) => v.ended && v.toVersion === "v3");
     expect(view).toMatchObject({ stage: "RolledBack", phase: "Degraded", exitCode: 1 });
+    expect(view.hosts.map(({ applied }) => applied)).toEqual([true, true, true]);
+    expect(view.message).toContain("`baton deploy -f` a mended file, or `baton rollout retry shop`");
     const kept = view.hosts.flatMap((host) => host.instances).find((instance) => instance.version === "v3");
     expect(kept).toMatchObject({ reason: "readiness: 503", output: ["listening", "warming up for ever"] });
     const service = await client.call(Api.getService, { name: "shop" });
-    expect(service.stableVersion).toBe("v1");
+    // The rollout was taken back; the service is as well as it was before.
+    expect(service).toMatchObject({ stableVersion: "v1", phase: "Healthy" });
     for (const agent of agents.slice(0, 3)) {
       await until(`${agent.host} has v1 alone`, () => {
         return agent.instances.length === 1 && agent.instances[0]?.state === "serving";

@@ -326,6 +326,21 @@ group("what an operator is told", () => {
     );
   });
 
+  test("exits of an earlier rollout of the same revision are not this one's", () => {
+    const bench = new Bench();
+    const failed = (restarts: number): ReturnType<typeof instance> =>
+      instance(2, { state: "failed", exit: "exit code 9", restarts });
+    bench.runs("a", instance(1), failed(3)).rest();
+    expect(modes(bench, "a")).toEqual(["1 serving", "2 standby"]);
+    bench.runs("a", instance(1), failed(4)).rest();
+    expect(bench.rollout.stage.kind).toBe("step");
+    bench.runs("a", instance(1), failed(5)).rest();
+    expect(bench.rollout.stage).toMatchObject({
+      kind: "rolled-back",
+      why: "v2 on a exited 2 times before it was ready (exit code 9)",
+    });
+  });
+
   test("every pause says what is the matter and which commands move it on", () => {
     const bench = new Bench().rest();
     bench.says.set("b", { lease: "lost" });
