@@ -111,10 +111,14 @@ export class Evidence {
     return Math.max(0, ...this.instances(host, revision).map((instance) => instance.healthySinceMs));
   }
 
-  /** How often instances of the revision have exited here. */
+  /**
+   * How often instances of the revision have exited here. Not those that were told to stop: they are of an earlier
+   * rollout, and their agent forgets them after a while, which must not make room for more exits of this one's.
+   */
   exits(host: string, revision: number): number {
     return this.instances(host, revision).reduce((sum, instance) => {
-      const down = instance.exit !== "" && (instance.state === "failed" || instance.state === "stopped");
+      if (instance.state === "stopped") return sum;
+      const down = instance.exit !== "" && instance.state === "failed";
       return sum + instance.restarts + (down ? 1 : 0);
     }, 0);
   }

@@ -341,6 +341,17 @@ group("what an operator is told", () => {
     });
   });
 
+  test("an instance that an earlier rollout stopped makes no room for exits once its agent has forgotten it", () => {
+    const bench = new Bench();
+    bench.runs("a", instance(1), instance(2, { id: "old", state: "stopped", exit: "exit code 9", restarts: 3 })).rest();
+    expect(modes(bench, "a")).toEqual(["1 serving", "2 standby"]);
+    bench.runs("a", instance(1), instance(2, { state: "failed", exit: "exit code 9", restarts: 1 })).rest();
+    expect(bench.rollout.stage).toMatchObject({
+      kind: "rolled-back",
+      why: "v2 on a exited 2 times before it was ready (exit code 9)",
+    });
+  });
+
   test("every pause says what is the matter and which commands move it on", () => {
     const bench = new Bench().rest();
     bench.says.set("b", { lease: "lost" });

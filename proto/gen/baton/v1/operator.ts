@@ -171,6 +171,7 @@ export interface ListRolloutsRequest {
 }
 
 export interface ListRolloutsResponse {
+  /** newest first */
   rollouts: RolloutView[];
 }
 
@@ -183,7 +184,7 @@ export interface RolloutView {
   toRevision: number;
   toVersion: string;
   strategy: string;
-  /** Progressing, Paused, Healthy or Degraded */
+  /** Progressing, Paused, Healthy or Degraded (also when superseded: it ended short of its target) */
   phase: string;
   /** Pending, Preparing, Step, Promoting, Draining, Finalizing, Succeeded, RollingBack, RolledBack, … */
   stage: string;
@@ -209,7 +210,7 @@ export interface RolloutHost {
   stage: string;
   message: string;
   live: boolean;
-  /** it serves what was last asked */
+  /** it serves what was last asked; of a rollout that has ended: what that one asked last */
   applied: boolean;
   instances: InstanceView[];
 }
@@ -224,7 +225,7 @@ export interface VersionView {
   ready: number;
   wanted: number;
   inFlight: bigint;
-  /** of this rollout */
+  /** attempts at the hosts since it began */
   requests: bigint;
   /** 5xx of the app */
   errors: bigint;
