@@ -229,7 +229,10 @@ export class Loop {
 
   /** All that one decision stores, in one batch. */
   transition(before: Rollout, after: Rollout, journal: readonly Journalled[]): Change[] {
-    const { registry, books } = this.#options;
+    const { registry, books, fleet } = this.#options;
+    // Whoever resumes has mended what was refused, or wants to know.
+    const resumed = before.pause?.reason === "Rejected" && after.pause === null;
+    if (resumed && journal.some(({ actor }) => actor !== "engine")) fleet.askAgain(after.service);
     const changes: Change[] = [{ kind: "rollout", rollout: after, expect: before.change, entries: journal }];
     const service = registry.service(after.service);
     if (service !== undefined && promoted(after) && !promoted(before)) {

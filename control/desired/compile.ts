@@ -7,12 +7,12 @@
  *
  * Whose rules     the listeners, hostnames, rules and drain policy of a service are not per revision. A host takes those
  *                 of the revision it serves; a gateway those of the stable one until the rollout is promoted, so that no
- *                 route changes before there is a version behind it everywhere.
+ *                 route changes before there is a version behind it everywhere; but see `listenersFor`.
  * Cost            services × agents; run once per change, not per request.
  */
 import type { AssignedService } from "../../proto/contract/assignment.ts";
 import type { ListenerSpec, ServiceSpec } from "../../proto/contract/spec/types.ts";
-import type { HostDesire } from "../model/rollout.ts";
+import type { HostDesire, Rollout } from "../model/rollout.ts";
 import type { Host, Revision, Service } from "../model/service.ts";
 import type { FleetView } from "../model/view.ts";
 import { endpointsFor } from "./endpoints.ts";
@@ -46,14 +46,49 @@ function compileService(service: Service, input: CompileInput): readonly (readon
     if (desire !== undefined) return [[agent.name, { ...common, ...atHost(agent, desire, public_, known, view) }]];
     if (agent.role !== "gateway") return [];
     const before = input.previous.get(agent.name)?.find((assigned) => assigned.name === service.name);
+    const refused = (view?.hosts[agent.name]?.rejected ?? "") !== "";
+    const listeners = listenersFor(public_.spec.listen, wayOut(service, rollout, known), before?.listeners, refused);
     const endpoints = endpointsFor(agent, agents, desired, view, before?.endpoints ?? [], service.name);
     return [
       [
         agent.name,
-        { ...common, ...face(public_.spec), accepting: agent.adminState === "ready", revisions: [], endpoints },
+        {
+          ...common,
+          ...face(public_.spec),
+          listeners,
+          accepting: agent.adminState === "ready",
+          revisions: [],
+          endpoints,
+        },
       ],
     ];
   });
+}
+
+/** Where a rollout leads to that a gateway can be asked for, when it can't listen as it should; null without one. */
+function wayOut(
+  service: Service,
+  rollout: Rollout | undefined,
+  known: ReadonlyMap<number, Revision>,
+): readonly ListenerSpec[] | null {
+  if (rollout === undefined) return null;
+  if (service.stable !== 0) return known.get(rollout.to)?.spec.listen ?? null;
+  return rollout.stage.kind === "rolling-back" || rollout.stage.kind === "aborting" ? [] : null;
+}
+
+/**
+ * A gateway that can't have the listeners of the stable revision takes those of the rollout's target early, or lets go of
+ * a service that is taken back to nothing: no rollout that leads away from a taken port may wait for that port. What it
+ * was asked for instead stays (`before`), or it would be asked for one and the other in turn.
+ */
+function listenersFor(
+  stable: readonly ListenerSpec[],
+  other: readonly ListenerSpec[] | null,
+  before: readonly ListenerSpec[] | undefined,
+  refused: boolean,
+): readonly ListenerSpec[] {
+  if (other === null) return stable;
+  return refused || JSON.stringify(before) === JSON.stringify(other) ? other : stable;
 }
 
 /** The rollout's word where it has one; for every other placed host, the stable revision. */

@@ -172,6 +172,11 @@ export class Fleet {
     if (held !== "") this.#options.news.event("host_held", name, `${name}: ${held}`);
   }
 
+  /** What was refused of this service is asked for once more. */
+  askAgain(service: string): void {
+    for (const agent of this.#agents.values()) if (agent.refusal(service) !== "") agent.parked = null;
+  }
+
   /** Sends each agent what it is to have and does not, one at a time. */
   flush(epoch: number): void {
     for (const agent of this.#agents.values()) {

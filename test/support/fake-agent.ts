@@ -10,7 +10,7 @@
 import { credentials, Metadata } from "@grpc/grpc-js";
 import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
 import type { Applied, AssignedService, Assignment } from "../../proto/contract/assignment.ts";
-import { serviceHash } from "../../proto/contract/canonical.ts";
+import { assignmentHash, serviceHash } from "../../proto/contract/canonical.ts";
 import { PROTOCOL_VERSION } from "../../proto/contract/limits.ts";
 import type { Incident, InstanceReport, Report, TrafficReport } from "../../proto/contract/report.ts";
 import type { AgentMessage, Hello } from "../../proto/contract/session.ts";
@@ -41,6 +41,8 @@ export class FakeAgent implements AsyncDisposable {
   readonly neverReady = new Set<string>();
   /** What it answers to an assignment: null applies it, a text refuses it, "silence" does neither. */
   decide: (assignment: Assignment) => string | null = () => null;
+  /** Ports that it can't listen on: it does without the services that want them, as a real one does, and says so. */
+  readonly takenPorts = new Set<number>();
   /** false: says nothing at all any more, but keeps its stream. */
   talking = true;
   highestEpoch = 0;
@@ -204,12 +206,21 @@ export class FakeAgent implements AsyncDisposable {
       this.say({ kind: "rejected", rejected: { epoch, generation, hash, why: answer } });
       return;
     }
-    this.services = assignment.services;
-    const services = Object.fromEntries(assignment.services.map((service) => [service.name, serviceHash(service)]));
-    this.applied = { epoch, generation, hash, services };
+    const stuck = assignment.services.filter(({ listeners }) =>
+      listeners.some(({ port }) => this.takenPorts.has(port)),
+    );
+    const live = this.services;
+    this.services = assignment.services.flatMap((service) =>
+      stuck.includes(service) ? live.filter(({ name }) => name === service.name) : [service],
+    );
+    const services = Object.fromEntries(this.services.map((service) => [service.name, serviceHash(service)]));
+    this.applied = { epoch, generation, hash: assignmentHash(this.services), services };
     this.#reshape();
-    this.say({ kind: "applied", applied: this.applied });
+    if (stuck.length === 0) this.say({ kind: "applied", applied: this.applied });
     this.report();
+    if (stuck.length === 0) return;
+    const why = stuck.map(({ name }) => `${name}: the port is in use by another process`).join("; ");
+    this.say({ kind: "rejected", rejected: { epoch, generation, hash, why } });
   }
 
   /** Instances as the assignment wants them. */
