@@ -295,6 +295,17 @@ describe("a fleet that serves", () => {
     );
   });
 
+  test("a service whose listener never comes is aborted and deleted while the port is still in use", async () => {
+    await using blocked = await blockedPort();
+    const file = fleet.file("books.yaml", shop({ port: blocked.port, name: "books" }));
+    expect((await fleet.baton("apply", "-f", file, "--wait")).code).toBe(paused);
+    const { controller } = fleet.cluster;
+    const { id } = await controller.call(Api.abort, { service: "books", reason: "", actor: "test" });
+    await fleet.rollout(id, (view) => view.stage === "RolledBack");
+    await controller.call(Api.deleteService, { name: "books" });
+    await until("books is gone", async () => (await controller.call(Api.listServices, {})).services.length === 1);
+  });
+
   test("a damaged store is set aside byte for byte, and an empty controller stops nothing", async () => {
     const path = fleet.state("controller", "controller.db");
     const running = async () =>
