@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { EXIT } from "../../../proto/contract/limits.ts";
 import { formatProblem, parseFiles } from "../../../proto/contract/spec/parse.ts";
 import { Api, actor } from "../client.ts";
+import type { RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
 import type { CommonOptions, WaitOptions } from "../context.ts";
 import { connect, wholeNumber, withController, withWait } from "../context.ts";
 import { CliError } from "../errors.ts";
@@ -77,6 +78,8 @@ async function apply(options: ApplyOptions): Promise<number> {
       results.map((one) => [one.service, one.outcome, one.version, String(one.revision), one.rollout || "–"]),
     ),
   );
+  if (started.length === 0 && options.dryRun !== true && options.deploy)
+    remark("nothing to roll out: it is served already");
   if (options.dryRun === true || (options.wait !== true && options.watch !== true)) return EXIT.done;
   let worst: number = EXIT.done;
   for (const one of started) {
@@ -97,5 +100,16 @@ async function deploy(service: string | undefined, options: DeployOptions): Prom
   if (service === undefined) throw new CliError("name a service, or pass --file", EXIT.usage);
   using controller = connect(options);
   const request = { service, version: options.to ?? "", revision: options.revision ?? 0, actor: actor() };
-  return await finish(controller, await controller.call(Api.deploy, request), options);
+  let view: RolloutView;
+  try {
+    view = await controller.call(Api.deploy, request);
+  } catch (error) {
+    // A pipeline that runs twice has nothing to do the second time, and that is well.
+    const { stableVersion, stableRevision } = await controller.call(Api.getService, { name: service });
+    const served = options.to === undefined ? stableRevision === options.revision : stableVersion === options.to;
+    if (!(error instanceof CliError) || error.exitCode !== EXIT.failed || !served) throw error;
+    remark(error.message);
+    return EXIT.done;
+  }
+  return await finish(controller, view, options);
 }
