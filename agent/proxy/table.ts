@@ -28,6 +28,8 @@ export class Service {
   slot = 0;
   drain: DrainSpec;
   accepting = true;
+  /** It has had other agents for endpoints: here is where its clients come in, whatever they say of themselves. */
+  balances = false;
   rules: readonly Rule[] = [];
   picker: Picker;
 
@@ -148,6 +150,7 @@ function update(
   const shares = wanted.versions.map(({ version, weight, endpoints: members }) => {
     const serving: Endpoint[] = [];
     for (const member of members) {
+      service.balances ||= member.kind === "agent";
       const key = `${wanted.name}/${member.id}/${member.address}/${member.port}`;
       const endpoint = live.endpoints.get(key) ?? new Endpoint(ground, member, fresh);
       endpoints.set(key, endpoint);

@@ -83,11 +83,11 @@ export class Exchange implements UpstreamUser, Departing, Asked {
     this.phase = "waiting";
     this.reply.begin();
     this.tries.begin();
-    this.terms.note(head);
     this.#sent = this.held = false;
     this.#failure = FAILURE.noInstance;
     const failure = this.#route.find(context, this.#client.listener, head, bytes);
     const { service, rule } = this.#route;
+    this.terms.note(head, service);
     if (service !== null) this.tries.slot = service.slot;
     if (rule !== null && rule.requestMs !== null) context.wheel.arm(this.#limit, rule.requestMs);
     const image = this.upload.open();

@@ -1,6 +1,7 @@
 /** What must be remembered of a request's head once its bytes are gone: how it may be answered, and whether twice. */
 import { latin1 } from "./framing.ts";
 import { METHOD, isIdempotent } from "./request.ts";
+import type { Service } from "../table.ts";
 import type { RequestHead } from "./request.ts";
 
 export class Terms {
@@ -10,17 +11,17 @@ export class Terms {
   persistent = true;
   upgrade: "none" | "upgrade" | "websocket" = "none";
   expectContinue = false;
-  /** The client is another Baton agent. */
+  /** The client is another Baton agent, which counts what is lost. A gateway's clients can't claim to be one. */
   fromBaton = false;
   #hasKey = false;
 
-  note(head: RequestHead): void {
+  note(head: RequestHead, service: Service | null): void {
     this.method = head.method;
     this.minor = head.minor;
     this.persistent = head.persistent;
     this.upgrade = head.upgradeField < 0 ? "none" : head.websocket ? "websocket" : "upgrade";
     this.expectContinue = head.expectContinue;
-    this.fromBaton = head.fromBaton;
+    this.fromBaton = head.fromBaton && service?.balances !== true;
     this.#hasKey = head.hasIdempotencyKey;
   }
 

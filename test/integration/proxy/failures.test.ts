@@ -416,6 +416,13 @@ test("a loss that came by way of another Baton agent is handed back to it, and c
   expect((await kit.books(1)).lost).toEqual({});
 });
 
+test("a client that claims to be a Baton agent hides no loss from a gateway's books", async () => {
+  await using kit = await Kit.start([endpoint("a", await deadPort(), 1, { kind: "agent" })], { attempts: 1 });
+  const answer = await kit.ask("GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 gw (baton)\r\n\r\n");
+  expect(answer.status).toBe(502);
+  expect((await kit.books(1)).lost).toEqual({ connect_failed: 1 });
+});
+
 test("more connections than the limit are turned away with a reason", async () => {
   const app = await cannedApp(OK);
   await using kit = await Kit.start([endpoint("a", app.port, 1)], { connections: 1 });
