@@ -30,6 +30,10 @@ export function keepServing(asked: Asked, view: HostView | undefined, known: Rea
     Math.max(0, ...revisions.filter((revision) => !named.has(revision) && known.has(revision)));
   const other = strange(ready) === 0 ? strange(starting) : strange(ready);
   if (other === 0) return asked;
+  // Both are starting, and nobody here knows which of them its agent serves: both may, as soon as they are ready.
+  if (strange(ready) === 0 && starting.some((revision) => serving.includes(revision))) {
+    return [{ revision: other, mode: "serving" }, ...asked];
+  }
   return [
     { revision: other, mode: "serving" },
     ...asked.map((entry) => (entry.mode === "serving" ? { ...entry, mode: "standby" as const } : entry)),

@@ -61,6 +61,8 @@ export class SimAgent {
   partitioned = false;
   /** The machine is down: nothing runs, nothing is heard. */
   down = false;
+  /** When it was last out of touch, if it has taken nothing since: it goes by what it knew before. */
+  outOfTouchAt = Number.NEGATIVE_INFINITY;
   rejecting = false;
   rejectedHash = "";
   inbox: Delivery[] = [];
@@ -84,6 +86,7 @@ export class SimAgent {
 
   /** Deliveries that are due, newest fence wins; each one taken is told to `applying` first, with the state before it. */
   receive(now: number, applying: (next: AssignedService | null, hash: string) => void): void {
+    if (!this.reachable) this.outOfTouchAt = now;
     const due = this.inbox.filter((delivery) => delivery.at <= now);
     this.inbox = this.inbox.filter((delivery) => delivery.at > now);
     for (const delivery of due) {
@@ -100,6 +103,7 @@ export class SimAgent {
       this.rejectedHash = "";
       applying(delivery.service, delivery.hash);
       this.applied = delivery.service;
+      this.outOfTouchAt = Number.NEGATIVE_INFINITY;
       this.appliedHash = delivery.hash;
       this.#converge(now);
     }

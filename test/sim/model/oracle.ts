@@ -19,6 +19,9 @@ export interface Truth {
   readonly goesOnWithout: boolean;
 }
 
+/** News takes so long, at the worst, to reach an agent that is back: lost messages are sent again. */
+const BACK_IN_TOUCH_MS = 6_000;
+
 const modes = (service: AssignedService | null): Map<number, string> =>
   new Map((service?.revisions ?? []).map((revision) => [revision.revision, revision.mode]));
 const healthy = (instance: SimInstance): boolean => instance.state === "running" && instance.healthySince > 0;
@@ -64,7 +67,8 @@ export function onApply(agent: SimAgent, next: AssignedService | null, truth: Tr
 
 function sends(gateway: SimAgent, host: string, truth: Truth): boolean {
   if (gateway.role !== "gateway" || gateway.down) return false;
-  if (gateway.partitioned && truth.goesOnWithout) return false;
+  // Going on without it was allowed, and until the controller's news has reached it again it can't be told otherwise.
+  if (truth.goesOnWithout && truth.now - gateway.outOfTouchAt < BACK_IN_TOUCH_MS) return false;
   return (gateway.applied?.endpoints ?? []).some((endpoint) => endpoint.host === host && endpoint.mode === "serving");
 }
 

@@ -128,6 +128,11 @@ test("a host found serving another revision keeps it until the right one is read
   expect(behind([instance(1)])).toEqual(["1 serving 10000", "2 standby 0"]);
   expect(behind([instance(1), instance(2, { state: "starting" })])).toEqual(["1 serving 10000", "2 standby 0"]);
   expect(behind([instance(1), instance(2, { state: "ready" })])).toEqual(["2 serving 10000"]);
+  // Back from a restart with both of them starting: taking either away may take the one that serves.
+  expect(behind([instance(1, { state: "starting" }), instance(2, { state: "starting" })])).toEqual([
+    "1 serving 5000",
+    "2 serving 5000",
+  ]);
   expect(behind([instance(1, { state: "failed" })])).toEqual(["2 serving 10000"]);
 });
 
