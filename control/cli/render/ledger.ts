@@ -22,7 +22,7 @@ export function ledgerLine(ledger: LedgerView): string {
 /** The line, then what was cut and lost with its cause, then what explains it. */
 export function ledgerBlock(ledger: LedgerView | undefined): readonly string[] {
   if (ledger === undefined) return ["ledger   nothing counted yet"];
-  const lines = [`ledger   ${ledgerLine(ledger)}; counted at the ${ledger.edge === "gateway" ? "gateways" : "hosts"})`];
+  const lines = [`ledger   ${ledgerLine(ledger)}; counted at the ${ledger.edge === "gateway" ? "gateways" : "hosts"}`];
   for (const [cause, n] of Object.entries(ledger.cut)) if (n > 0n) lines.push(`  cut    ${count(n)}  ${cause}`);
   for (const [cause, n] of Object.entries(ledger.lost)) if (n > 0n) lines.push(`  lost   ${count(n)}  ${cause}`);
   for (const note of ledger.notes) {
