@@ -24,8 +24,9 @@ export function endpointsFor(
     const port = host.ports[`${service}/0`] ?? was?.port ?? 0;
     if (host.role !== "host" || port === 0) return [];
     const endpoint = { host: host.name, address: host.address, port };
-    if (desire === undefined || host.adminState === "drain") {
-      // Not placed any more, or drained by an operator: it goes when this gateway has nothing in flight to it.
+    if (desire === undefined || host.adminState === "drain" || (desire.routed && desire.revisions.length === 0)) {
+      // Not placed any more, drained by an operator, or asked to run nothing (a lost host may still run what a first
+      // rollout left there): it goes when this gateway has nothing in flight to it.
       const gone = was === undefined || (was.mode === "draining" && idle(view, gateway.name, host.name));
       return gone ? [] : [{ ...endpoint, mode: "draining" }];
     }

@@ -114,6 +114,21 @@ test("a host that is drained by an operator stops accepting, drains at the gatew
   expect(endpoints(compile(base({ hosts, previous: still, views: unapplied })))).toEqual(["a draining", "b serving"]);
 });
 
+test("a host that is asked to run nothing is not sent to, whatever a lost rollout left on it", () => {
+  const nothing: HostDesire[] = [
+    { host: "a", revisions: [], routed: true },
+    { host: "b", revisions: [{ revision: 1, mode: "serving" }], routed: true },
+  ];
+  const desires = new Map([["shop", nothing]]);
+  const lost = view(said("gw"), said("a", { lease: "lost" }), said("b"));
+  expect(endpoints(compile(base({ desires, views: lost })))).toEqual(["b serving"]);
+  const busy = view(said("gw", { endpointInFlight: { a: 1 } }), said("a", { lease: "lost" }), said("b"));
+  expect(endpoints(compile(base({ desires, views: busy, previous: compile(base()) })))).toEqual([
+    "a draining",
+    "b serving",
+  ]);
+});
+
 test("a host found serving another revision keeps it until the right one is ready beside it", () => {
   const behind = (instances: HostView["instances"]) =>
     at(
