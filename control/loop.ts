@@ -122,7 +122,15 @@ export class Loop {
     if (to === undefined) return null;
     const hosts = registry.hosts();
     const cluster = { hosts: placed(to.spec, hosts), fromHosts: from === null ? [] : placed(from.spec, hosts) };
-    return { from, to, cluster, view: this.view(rollout.service), now: this.#options.now(), epoch: registry.epoch };
+    return {
+      from,
+      to,
+      cluster,
+      view: this.view(rollout.service),
+      now: this.#options.now(),
+      epoch: registry.epoch,
+      measurements: [],
+    };
   }
 
   async #turn(): Promise<void> {

@@ -2,7 +2,8 @@
  * What the core tells a worker: everything a request needs, as plain JSON, whole. `table.ts` compiles it once into the
  * immutable table that requests are routed by; a new one replaces the old in one assignment.
  */
-import type { DrainSpec, RuleSpec } from "../../proto/contract/spec/types.ts";
+import type { VersionMirror, VersionRoute } from "../../proto/contract/assignment.ts";
+import type { DrainSpec, RuleSpec, StickySpec } from "../../proto/contract/spec/types.ts";
 
 export interface TableConfig {
   /** Grows by one with every change; the worker answers `applied` with it. Local to this agent's core. */
@@ -31,11 +32,17 @@ export interface ServiceConfig {
   readonly versions: readonly VersionConfig[];
   /** Where requests that reach no endpoint are counted. */
   readonly slot: number;
+  /** Sticky split, routes and mirrors count only where the endpoint is an app. */
+  readonly sticky: StickySpec | null;
+  readonly routes: readonly VersionRoute[];
+  readonly mirrors: readonly VersionMirror[];
 }
 
 export type RuleConfig = RuleSpec;
 
 export interface VersionConfig {
+  /** 0: of other agents. */
+  readonly revision: number;
   readonly version: string;
   readonly weight: number;
   readonly endpoints: readonly EndpointConfig[];

@@ -59,6 +59,7 @@ function compileService(service: Service, input: CompileInput): readonly (readon
           accepting: agent.adminState === "ready",
           revisions: [],
           endpoints,
+          ...NO_SPLIT,
         },
       ],
     ];
@@ -102,7 +103,7 @@ function desiresOf(
   const steady = stable === undefined ? [] : placed(stable.spec, agents);
   const revisions = [{ revision: service.stable, mode: "serving" as const }];
   return new Map<string, HostDesire>([
-    ...steady.map((host) => [host, { host, revisions, routed: true }] as const),
+    ...steady.map((host) => [host, { host, revisions, routed: true, split: null }] as const),
     ...rolling.map((desire) => [desire.host, desire] as const),
   ]);
 }
@@ -123,8 +124,11 @@ function atHost(
     accepting: agent.adminState === "ready" && desire.routed,
     revisions: revisionsFor(asked, known, agent.name),
     endpoints: [],
+    ...NO_SPLIT,
   };
 }
+
+const NO_SPLIT = { sticky: null, routes: [], mirrors: [] } as const;
 
 /** What the service looks like from outside. */
 function face(spec: ServiceSpec): Pick<AssignedService, "listeners" | "hostnames" | "rules" | "drain"> {

@@ -149,7 +149,7 @@ export class Books {
   traffic(rollout: string): Readonly<Record<string, VersionTraffic>> {
     return Object.fromEntries(
       Object.entries(this.versions(rollout)).map(([version, t]) => {
-        return [version, { requests: t.started, errors: t.errors, lost: sum(t.lost) }];
+        return [version, { requests: t.started, errors: t.errors, lost: sum(t.lost), latency: t.latency }];
       }),
     );
   }

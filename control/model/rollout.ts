@@ -2,7 +2,9 @@
  * A rollout as a value: everything the engine needs to go on after a restart, and everything an operator asks about.
  * The store keeps it whole; each change of it is journalled before it is acted on.
  */
-import type { RollingStrategy } from "../../proto/contract/spec/types.ts";
+import type { HeaderRoute, MirrorRoute, StickySpec, StrategySpec } from "../../proto/contract/spec/types.ts";
+import type { BasisPoints } from "../../proto/contract/units.ts";
+import type { AnalysisRun } from "./analysis.ts";
 import type { VersionTraffic } from "./view.ts";
 
 /** Argo's words, for people and scripts. */
@@ -24,9 +26,15 @@ export type PauseReason =
 
 export type Stage =
   | { readonly kind: "pending" }
+  /** It waits for the rollout `behind`, which goes back first, and then begins. Nothing is asked for it meanwhile. */
+  | { readonly kind: "blocked"; readonly behind: string; readonly why: string }
   | { readonly kind: "preparing" }
-  /** Batch `step` is on its way; each host's own stage says how far. */
-  | { readonly kind: "step"; readonly step: number; readonly of: "applying" | "converging" | "analyzing" | "baking" }
+  /** Rolling: so many hosts have begun; each host's own stage says how far. Else: the program's step, from 0 (Rollout.step). */
+  | {
+      readonly kind: "step";
+      readonly step: number;
+      readonly of: "applying" | "converging" | "analyzing" | "baking" | "pausing";
+    }
   | { readonly kind: "promoting" }
   | { readonly kind: "draining" }
   | { readonly kind: "finalizing" }
@@ -49,11 +57,12 @@ export interface Pause {
  * the gateways first (RACES R5), then swaps.
  *
  *   surge     waiting → starting → shifting → draining → stopping → done
+ *   split     waiting → starting → splitting → shifting → draining → stopping → done
  *   in place  waiting → removing → draining → stopping → starting → restoring → done
  *   back      the same words towards the old revision
  */
 export type HostStage =
-  "waiting" | "removing" | "starting" | "shifting" | "draining" | "stopping" | "restoring" | "done";
+  "waiting" | "removing" | "starting" | "splitting" | "shifting" | "draining" | "stopping" | "restoring" | "done";
 
 export interface HostTrack {
   readonly host: string;
@@ -95,7 +104,7 @@ export interface Rollout {
   /** 0: there was nothing before. */
   readonly from: number;
   readonly to: number;
-  readonly strategy: RollingStrategy;
+  readonly strategy: StrategySpec;
   readonly stage: Stage;
   readonly pause: Pause | null;
   readonly hosts: readonly HostTrack[];
@@ -114,9 +123,34 @@ export interface Rollout {
   readonly without: readonly string[];
   /** `promote --full`: nothing is baked any more. */
   readonly skipBakes: boolean;
+  /** Where the program of a canary or blueGreen rollout stands (rollout/program.ts). Of rolling: always its beginning. */
+  readonly step: StepState;
+  /** What the traffic is asked to be on hosts that run both versions to take a share each (`splitting`). */
+  readonly split: SplitState;
+  /** Running and ended ones. */
+  readonly analyses: readonly AnalysisRun[];
+  /** It goes back to a recent stable revision: steps and analyses are passed over (`rollbackWindow`). */
+  readonly fastTrack: boolean;
   /** Traffic before this is not judged: the operator went on from what it showed. */
   readonly judgedFrom: Readonly<Record<string, VersionTraffic>>;
   readonly actor: string;
+}
+
+export interface StepState {
+  /** Index into the program; its length when the program is over. */
+  readonly index: number;
+  readonly sinceMs: number;
+  /** When every live agent had confirmed what the step asks; 0: not yet. Pauses and analyses count from here. */
+  readonly confirmedAtMs: number;
+  /** The operator said `promote` to this very step. */
+  readonly promoted: boolean;
+}
+
+export interface SplitState {
+  /** The target's share of new requests. */
+  readonly weight: BasisPoints;
+  readonly routes: readonly HeaderRoute[];
+  readonly mirrors: readonly MirrorRoute[];
 }
 
 /** What an operator may say to a rollout. `supersede` is said by the controller when a newer revision is deployed. */
@@ -146,4 +180,12 @@ export interface HostDesire {
   readonly revisions: readonly { readonly revision: number; readonly mode: "standby" | "serving" | "draining" }[];
   /** May gateways send to it? */
   readonly routed: boolean;
+  /** Null: those that serve share equally. */
+  readonly split: Split | null;
+}
+
+/** `target` takes its weight of new requests, what else serves the rest. */
+export interface Split extends SplitState {
+  readonly target: number;
+  readonly sticky: StickySpec | null;
 }

@@ -55,8 +55,14 @@ export interface InstanceView {
   readonly reason: string;
 }
 
+/** Totals since the rollout began. */
 export interface VersionTraffic {
+  /** Attempts begun. */
   readonly requests: number;
+  /** 5xx of the app's own. */
   readonly errors: number;
+  /** Requests that Baton lost on it: they count as errors when it is judged. */
   readonly lost: number;
+  /** Of answers: sparse [bucket, count], ascending (contract/histogram.ts). */
+  readonly latency: readonly (readonly [number, number])[];
 }

@@ -22,6 +22,7 @@ export function phaseOf(rollout: Rollout): Phase {
     case "superseded":
       return "Degraded";
     case "pending":
+    case "blocked":
     case "preparing":
     case "step":
     case "promoting":
@@ -43,6 +44,7 @@ export function exitCodeOf(rollout: Rollout): number {
     case "superseded":
       return EXIT.superseded;
     case "pending":
+    case "blocked":
     case "preparing":
     case "step":
     case "promoting":
@@ -64,6 +66,7 @@ export function describe(rollout: Rollout, context: Described): string {
   const done = hosts.filter((track) => track.stage === "done").length;
   switch (stage.kind) {
     case "pending":
+    case "blocked":
     case "preparing":
       if (hosts.length > 0) return `${service} is about to move from ${from} to ${to}.`;
       return `No host matches the placement of ${service}: it begins when one connects, and \`baton rollout abort ${service}\` gives it up.`;

@@ -39,6 +39,10 @@ export function begin(input: Beginning): Decision {
     acknowledgedLoss: 0,
     without: [],
     skipBakes: false,
+    step: { index: 0, sinceMs: input.now, confirmedAtMs: 0, promoted: false },
+    split: { weight: 0, routes: [], mirrors: [] },
+    analyses: [],
+    fastTrack: input.fastTrack ?? false,
     judgedFrom: {},
     actor: input.actor,
   };
@@ -60,7 +64,7 @@ export function begin(input: Beginning): Decision {
 }
 
 export function desires(rollout: Rollout): readonly HostDesire[] {
-  return rollout.hosts.map(({ host, revisions, routed }) => ({ host, revisions, routed }));
+  return rollout.hosts.map(({ host, revisions, routed }) => ({ host, revisions, routed, split: null }));
 }
 
 export function step(rollout: Rollout, context: Context): Decision {
@@ -76,6 +80,8 @@ function decide(draft: Draft): void {
   observe(draft);
   const { stage, hosts } = draft.rollout;
   switch (stage.kind) {
+    case "blocked":
+      return;
     case "pending": {
       draft.stage({ kind: "preparing" });
       return;

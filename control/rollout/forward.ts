@@ -88,6 +88,7 @@ export function finish(draft: Draft): void {
       return;
     }
     case "pending":
+    case "blocked":
     case "preparing":
     case "step":
     case "succeeded":

@@ -107,6 +107,7 @@ function since(draft: Draft, version: string): VersionTraffic {
     requests: less(now?.requests, then?.requests),
     errors: less(now?.errors, then?.errors),
     lost: less(now?.lost, then?.lost),
+    latency: now?.latency ?? [],
   };
 }
 

@@ -49,6 +49,7 @@ const camel = (text: string): string =>
 export function advance(draft: Draft, track: HostTrack): Turn {
   switch (track.stage) {
     case "waiting":
+    case "splitting":
     case "done":
       return "waits";
     case "removing":

@@ -11,6 +11,7 @@
  * transaction.
  */
 import type { Millis } from "../../proto/kernel/clock.ts";
+import type { ExternalMeasurement } from "../model/analysis.ts";
 import type { JournalEntry, Rollout } from "../model/rollout.ts";
 import type { Revision } from "../model/service.ts";
 import type { FleetView } from "../model/view.ts";
@@ -30,6 +31,8 @@ export interface Context {
   readonly now: Millis;
   readonly epoch: number;
   readonly cluster: Cluster;
+  /** What sources outside the controller have said since; one that was taken already, or is not due, changes nothing. */
+  readonly measurements: readonly ExternalMeasurement[];
 }
 
 export interface Decision {
@@ -61,6 +64,8 @@ export interface Beginning {
   readonly epoch: number;
   /** The rollout that this one supersedes: its hosts are taken on from where they are (RACES C6). */
   readonly over?: Rollout;
+  /** It goes back to a revision within the rollback window: no steps, no analysis. */
+  readonly fastTrack?: boolean;
 }
 
 /*

@@ -4,6 +4,7 @@ import type { Context } from "./types.ts";
 
 const STAGES: Readonly<Record<Stage["kind"], string>> = {
   pending: "Pending",
+  blocked: "Blocked",
   preparing: "Preparing",
   step: "Step",
   promoting: "Promoting",

@@ -5,7 +5,8 @@
  * Fencing  (epoch, generation) only grows; an agent refuses anything below the highest it has seen (I4).
  * hash     SHA-256 over the canonical JSON of `services`: equal hash, equal state, whoever sent it.
  */
-import type { DrainSpec, HealthSpec, ListenerSpec, RuleSpec, RunSpec } from "./spec/types.ts";
+import type { DrainSpec, HealthSpec, ListenerSpec, MatchSpec, RuleSpec, RunSpec, StickySpec } from "./spec/types.ts";
+import type { BasisPoints } from "./units.ts";
 
 export interface Fence {
   readonly epoch: number;
@@ -32,6 +33,28 @@ export interface AssignedService {
   readonly revisions: readonly AssignedRevision[];
   /** Other agents that serve it (a gateway). */
   readonly endpoints: readonly AssignedEndpoint[];
+  /** How callers are told apart for the weights; null: by chance. */
+  readonly sticky: StickySpec | null;
+  /** Asked before the weights, in order: a request that matches goes to that revision, if it can take one. */
+  readonly routes: readonly VersionRoute[];
+  /** Requests that match are also sent to that revision; its answers go nowhere. */
+  readonly mirrors: readonly VersionMirror[];
+}
+
+/** Split, routes and mirrors are only asked where the next hop is the app: each request is decided about once. */
+export interface VersionRoute {
+  readonly name: string;
+  readonly revision: number;
+  /** Never empty; any of them. */
+  readonly matches: readonly MatchSpec[];
+}
+
+export interface VersionMirror {
+  readonly name: string;
+  readonly revision: number;
+  /** Never empty; any of them. */
+  readonly matches: readonly MatchSpec[];
+  readonly percentage: BasisPoints;
 }
 
 /**

@@ -71,6 +71,9 @@ export const assignedServiceArb: fc.Arbitrary<AssignedService> = fc.record({
     }),
     { maxLength: 3 },
   ),
+  sticky: fc.constant(null),
+  routes: fc.constant([]),
+  mirrors: fc.constant([]),
 });
 
 export const assignmentArb: fc.Arbitrary<Assignment> = fc.record({

@@ -1,4 +1,5 @@
 /** Any valid service spec, for properties: small sizes, every field at its edges. */
+import { NO_FILTER } from "../../proto/contract/spec/types.ts";
 import * as fc from "fast-check";
 import { METHOD_NAMES } from "../../proto/contract/spec/schema.ts";
 import { checkWithin } from "../../proto/contract/spec/together.ts";
@@ -82,6 +83,11 @@ export const ruleArb: fc.Arbitrary<RuleSpec> = fc.record({
     attempts: fc.integer({ min: 0, max: 10 }),
     methods: fc.subarray([...METHOD_NAMES]),
   }),
+  method: fc.constant(null),
+  headers: fc.constant([]),
+  queryParams: fc.constant([]),
+  requestHeaders: fc.constant(NO_FILTER),
+  responseHeaders: fc.constant(NO_FILTER),
 });
 
 const labelsArb = fc.dictionary(
@@ -165,6 +171,12 @@ const strategyArb: fc.Arbitrary<StrategySpec> = fc
       maxErrorRate: fc.integer({ min: 0, max: 10_000 }).map((points) => points / 10_000),
       minRequests: fc.integer({ min: 1, max: 1_000_000 }),
       onPartition: fc.constantFrom("pause" as const, "continue" as const),
+      onSupersede: fc.constant("retarget" as const),
+      rollbackWindow: fc.constant(0),
+      analysis: fc.constant(null),
+      staggerMs: fc.constant(0),
+      orderBy: fc.constant(""),
+      firstHostMs: fc.constant(0),
     }),
   );
 

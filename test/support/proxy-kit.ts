@@ -2,6 +2,7 @@
  * A data path under test, with real sockets on both sides: a Proxy on a port of the kernel's choice, apps that are raw
  * sockets or node:http servers, and clients that are raw sockets, so that every byte is the test's own.
  */
+import { EVERY_REQUEST, NO_FILTERS } from "../../proto/contract/spec/types.ts";
 import { createServer as createHttpServer } from "node:http";
 import type { RequestListener, Server as HttpServer } from "node:http";
 import { connect, createServer } from "node:net";
@@ -132,12 +133,21 @@ export const service = (endpoints: readonly EndpointConfig[], more: Partial<Serv
   name: "shop",
   hostnames: [],
   rules: [
-    { path: { type: "PathPrefix", value: "/" }, timeouts: { requestMs: null }, retry: { attempts: 2, methods: [] } },
+    {
+      ...EVERY_REQUEST,
+      ...NO_FILTERS,
+      path: { type: "PathPrefix", value: "/" },
+      timeouts: { requestMs: null },
+      retry: { attempts: 2, methods: [] },
+    },
   ],
   drain: { timeoutMs: 20_000, sseMs: 200, websocketMs: 300, killMs: 1_000, onTimeout: "cut" },
   accepting: true,
   slot: 0,
-  versions: [{ version: "v1", weight: 10_000, endpoints }],
+  sticky: null,
+  routes: [],
+  mirrors: [],
+  versions: [{ revision: 1, version: "v1", weight: 10_000, endpoints }],
   ...more,
 });
 

@@ -1,4 +1,5 @@
 /** Model values for tests of the controller: complete, plain, changed by what a test passes. */
+import { EVERY_REQUEST, NO_FILTERS } from "../../proto/contract/spec/types.ts";
 import type { JournalEntry, Rollout } from "../../control/model/rollout.ts";
 import type { Host, Revision } from "../../control/model/service.ts";
 import type { InstanceReport, Report, TrafficReport } from "../../proto/contract/report.ts";
@@ -17,6 +18,12 @@ export const strategy: RollingStrategy = {
   maxErrorRate: 0.5,
   minRequests: 100,
   onPartition: "pause",
+  onSupersede: "retarget",
+  rollbackWindow: 0,
+  analysis: null,
+  staggerMs: 0,
+  orderBy: "",
+  firstHostMs: 0,
 };
 
 export const spec = (changes: Partial<ServiceSpec> = {}): ServiceSpec => ({
@@ -26,7 +33,13 @@ export const spec = (changes: Partial<ServiceSpec> = {}): ServiceSpec => ({
   listen: [{ address: "127.0.0.1", port: 0, protocol: "http" }],
   hostnames: [],
   rules: [
-    { path: { type: "PathPrefix", value: "/" }, timeouts: { requestMs: null }, retry: { attempts: 1, methods: [] } },
+    {
+      ...EVERY_REQUEST,
+      ...NO_FILTERS,
+      path: { type: "PathPrefix", value: "/" },
+      timeouts: { requestMs: null },
+      retry: { attempts: 1, methods: [] },
+    },
   ],
   placement: { hosts: [], labels: {} },
   run: { kind: "process", command: ["node", "server.js"], cwd: "/", env: {}, count: 1 },
@@ -78,6 +91,10 @@ export const rollout = (changes: Partial<Rollout> = {}): Rollout => ({
   acknowledgedLoss: 0,
   without: [],
   skipBakes: false,
+  step: { index: 0, sinceMs: 0, confirmedAtMs: 0, promoted: false },
+  split: { weight: 0, routes: [], mirrors: [] },
+  analyses: [],
+  fastTrack: false,
   judgedFrom: {},
   actor: "test",
   ...changes,

@@ -68,6 +68,9 @@ function serviceConfig(service: AssignedService, input: TableInput): ServiceConf
     accepting: service.accepting && input.accepting,
     versions,
     slot: input.slot(service.name, "", ""),
+    sticky: service.sticky,
+    routes: service.routes,
+    mirrors: service.mirrors,
   };
 }
 
@@ -82,7 +85,12 @@ function fallBack(
     const { revision, version, mode } = revisions[at] as AssignedRevision;
     const ready = mine.filter((one) => one.mode === "draining" && one.revision === revision && one.ready);
     if (mode !== "draining" || ready.length === 0) continue;
-    drafts[at] = { version, weight: WHOLE, endpoints: ready.map((instance) => app(instance, "serving", input)) };
+    drafts[at] = {
+      revision,
+      version,
+      weight: WHOLE,
+      endpoints: ready.map((instance) => app(instance, "serving", input)),
+    };
     return;
   }
 }
@@ -91,17 +99,17 @@ type Draft = VersionConfig;
 const canTake = ({ weight, endpoints }: Draft): boolean =>
   weight > 0 && endpoints.some((endpoint) => endpoint.mode === "serving");
 
-function revisionDraft(revision: AssignedRevision, own: readonly InstanceView[], input: TableInput): Draft {
-  const { version, weight, mode } = revision;
+function revisionDraft(asked: AssignedRevision, own: readonly InstanceView[], input: TableInput): Draft {
+  const { revision, version, weight, mode } = asked;
   switch (mode) {
     case "standby":
-      return { version, weight: 0, endpoints: [] };
+      return { revision, version, weight: 0, endpoints: [] };
     case "draining":
-      return { version, weight: 0, endpoints: draining(own, input) };
+      return { revision, version, weight: 0, endpoints: draining(own, input) };
     case "serving": {
       const ready = own.filter((instance) => instance.ready);
       const chosen = ready.length > 0 ? ready : own.filter((instance) => instance.alive && instance.wasReady);
-      return { version, weight, endpoints: chosen.map((instance) => app(instance, "serving", input)) };
+      return { revision, version, weight, endpoints: chosen.map((instance) => app(instance, "serving", input)) };
     }
   }
 }
@@ -111,7 +119,7 @@ function leftDrafts(left: readonly InstanceView[], input: TableInput): Draft[] {
   const versions = new Map<string, InstanceView[]>();
   for (const instance of left) versions.set(instance.version, [...(versions.get(instance.version) ?? []), instance]);
   return [...versions]
-    .map(([version, own]) => ({ version, weight: 0, endpoints: draining(own, input) }))
+    .map(([version, own]) => ({ revision: own[0]?.revision ?? 0, version, weight: 0, endpoints: draining(own, input) }))
     .filter(({ endpoints }) => endpoints.length > 0);
 }
 
@@ -132,8 +140,10 @@ function agentDrafts(service: AssignedService, input: TableInput, ownCan: boolea
     ...{ id: host, address, port, kind: "agent" as const, mode },
     slot: input.slot(service.name, "", host),
   }));
-  return [{ version: "", weight: ownCan ? 0 : WHOLE, endpoints }];
+  return [{ revision: 0, version: "", weight: ownCan ? 0 : WHOLE, endpoints }];
 }
+
+const NO_SPLIT = { sticky: null, routes: [], mirrors: [] } as const;
 
 /** A service that the assignment no longer names, as long as something of it runs. */
 function leftServices(assigned: readonly AssignedService[], input: TableInput): ServiceConfig[] {
@@ -148,7 +158,7 @@ function leftServices(assigned: readonly AssignedService[], input: TableInput): 
     const [first] = instances;
     if (versions.length === 0 || first === undefined) return [];
     const slot = input.slot(name, "", "");
-    return [{ name, hostnames: [], rules: [], drain: first.drain, accepting: false, versions, slot }];
+    return [{ name, hostnames: [], rules: [], drain: first.drain, accepting: false, versions, slot, ...NO_SPLIT }];
   });
 }
 

@@ -119,6 +119,9 @@ export function assigned({ spec, serving, next }: LocalRollout): AssignedService
     accepting: true,
     revisions,
     endpoints: [],
+    sticky: null,
+    routes: [],
+    mirrors: [],
   };
 }
 

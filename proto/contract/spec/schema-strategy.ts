@@ -78,6 +78,12 @@ const rolling = mapping({
     maxErrorRate: r.maxErrorRate,
     minRequests: r.minRequests,
     onPartition: r.onPartition,
+    onSupersede: "retarget",
+    rollbackWindow: 0,
+    analysis: null,
+    staggerMs: 0,
+    orderBy: "",
+    firstHostMs: 0,
   };
 });
 

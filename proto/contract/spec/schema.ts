@@ -15,6 +15,7 @@ import { duration, leaf, list, mapping, oneOf, table, text, whole } from "./leaf
 import { health } from "./schema-health.ts";
 import { run } from "./schema-run.ts";
 import { drain, strategy } from "./schema-strategy.ts";
+import { NO_FILTER } from "./types.ts";
 import type { ListenerSpec, RuleSpec, ServiceSpec } from "./types.ts";
 
 export const API_VERSION = "baton/v1";
@@ -95,6 +96,11 @@ const rule = mapping({
     // Gateway API: 0s switches the timeout off.
     timeouts: { requestMs: r.timeouts.request === undefined || r.timeouts.request === 0 ? null : r.timeouts.request },
     retry: r.retry,
+    method: null,
+    headers: [],
+    queryParams: [],
+    requestHeaders: NO_FILTER,
+    responseHeaders: NO_FILTER,
   })),
 );
 

@@ -2,7 +2,7 @@
  * A service as its document says it, checked and complete: every default filled in, every unit in the name.
  * `schema.ts` makes it from YAML; nothing else does.
  */
-import type { CountOrPercent } from "../units.ts";
+import type { StrategySpec } from "./strategy.ts";
 
 export interface ServiceSpec {
   readonly name: string;
@@ -27,12 +27,54 @@ export interface ListenerSpec {
   readonly protocol: "http";
 }
 
-export interface RuleSpec {
-  readonly path: { readonly type: "Exact" | "PathPrefix"; readonly value: string };
+/** What a request must be to be taken: all of it. Of several that take one, the most specific wins (Gateway API). */
+export interface MatchSpec {
+  readonly path: { readonly type: "Exact" | "PathPrefix" | "RegularExpression"; readonly value: string };
+  /** null: any. */
+  readonly method: string | null;
+  /** Names in lower case. Of a field that is sent several times, the first. */
+  readonly headers: readonly ValueMatch[];
+  /** Names and values as percent-decoded. */
+  readonly queryParams: readonly ValueMatch[];
+}
+
+/** Regular expressions are RE2's, anchored at both ends: none takes more than linear time. */
+export interface ValueMatch {
+  readonly type: "Exact" | "RegularExpression";
+  readonly name: string;
+  readonly value: string;
+}
+
+export interface RuleSpec extends MatchSpec {
   readonly timeouts: { readonly requestMs: number | null };
   /** R15: methods beyond the idempotent ones that may be sent twice on this route. */
   readonly retry: { readonly attempts: number; readonly methods: readonly string[] };
+  /** Done once, where the next hop is the app. */
+  readonly requestHeaders: HeaderFilter;
+  readonly responseHeaders: HeaderFilter;
 }
+
+/** Gateway API's header modifiers: `remove`, then `set` (in place of what is there), then `add` (beside it). */
+export interface HeaderFilter {
+  readonly set: readonly HeaderField[];
+  readonly add: readonly HeaderField[];
+  /** Lower case. */
+  readonly remove: readonly string[];
+}
+export interface HeaderField {
+  readonly name: string;
+  readonly value: string;
+}
+
+export const NO_FILTER: HeaderFilter = { set: [], add: [], remove: [] };
+/** For a rule that changes no header. */
+export const NO_FILTERS = { requestHeaders: NO_FILTER, responseHeaders: NO_FILTER } as const;
+export const EVERY_REQUEST: MatchSpec = {
+  path: { type: "PathPrefix", value: "/" },
+  method: null,
+  headers: [],
+  queryParams: [],
+};
 
 export type RunSpec = ProcessRun | ExternalRun;
 
@@ -85,19 +127,15 @@ export interface DrainSpec {
   readonly onTimeout: "cut" | "pause";
 }
 
-export interface RollingStrategy {
-  readonly kind: "rolling";
-  readonly maxSurge: CountOrPercent;
-  readonly maxUnavailable: CountOrPercent;
-  readonly minHealthyMs: number;
-  readonly healthyDeadlineMs: number;
-  readonly progressDeadlineMs: number;
-  readonly autoRevert: boolean;
-  /** The share of 5xx among the new version's answers that stops the rollout, 0..1, once `minRequests` were seen. */
-  readonly maxErrorRate: number;
-  readonly minRequests: number;
-  /** What to do when a host's lease runs out in mid-rollout (RACES C3). */
-  readonly onPartition: "pause" | "continue";
-}
-
-export type StrategySpec = RollingStrategy;
+export type {
+  BlueGreenStrategy,
+  CanaryStep,
+  CanaryStrategy,
+  CommonStrategy,
+  HeaderRoute,
+  MirrorRoute,
+  RollingStrategy,
+  StickySpec,
+  StrategySpec,
+} from "./strategy.ts";
+export type { AnalysisSpec, Condition, MetricSource, MetricSpec } from "./analysis.ts";

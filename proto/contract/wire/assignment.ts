@@ -76,6 +76,9 @@ function readService(field: string, s: wire.AssignedService): AssignedService {
     accepting: s.accepting,
     revisions,
     endpoints: list(`${field}.endpoints`, s.endpoints, LIMITS.endpointsPerService, readEndpoint),
+    sticky: null,
+    routes: [],
+    mirrors: [],
   };
 }
 

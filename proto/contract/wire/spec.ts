@@ -3,6 +3,7 @@ import type * as wire from "../../gen/baton/v1/spec.ts";
 import { isAddress, isHostname, MAX_PORT } from "../address.ts";
 import { isName, isVersion } from "../ids.ts";
 import { LIMITS } from "../limits.ts";
+import { NO_FILTER } from "../spec/types.ts";
 import type { DrainSpec, HealthSpec, ListenerSpec, ProbeSpec, RuleSpec, RunSpec } from "../spec/types.ts";
 import { MAX_DURATION_MS } from "../units.ts";
 import { fail, list, present, table, text, u32, whole, word } from "./reader.ts";
@@ -50,6 +51,11 @@ export function readRule(field: string, r: wire.RuleSpec): RuleSpec {
       attempts: whole(`${field}.retry_attempts`, r.retryAttempts, 10),
       methods: list(`${field}.retry_methods`, r.retryMethods, 16, (f, m) => text(f, m, 32, (t) => /^[A-Z]+$/.test(t))),
     },
+    method: null,
+    headers: [],
+    queryParams: [],
+    requestHeaders: NO_FILTER,
+    responseHeaders: NO_FILTER,
   };
 }
 

@@ -1,4 +1,5 @@
 /** The keeper with Baton's own worker and data path: kills and swaps under traffic to a real app. */
+import { EVERY_REQUEST, NO_FILTERS } from "../../../proto/contract/spec/types.ts";
 import { createServer } from "node:http";
 import { Agent } from "node:http";
 import { expect, test } from "vitest";
@@ -25,6 +26,8 @@ function tableFor(key: string, port: number, sequence: number): TableConfig {
         hostnames: [],
         rules: [
           {
+            ...EVERY_REQUEST,
+            ...NO_FILTERS,
             path: { type: "PathPrefix", value: "/" },
             timeouts: { requestMs: null },
             retry: { attempts: 2, methods: [] },
@@ -32,8 +35,11 @@ function tableFor(key: string, port: number, sequence: number): TableConfig {
         ],
         drain: { timeoutMs: 30_000, sseMs: 5_000, websocketMs: 5_000, killMs: 5_000, onTimeout: "cut" },
         accepting: true,
-        versions: [{ version: "v1", weight: WHOLE, endpoints: [endpoint] }],
+        versions: [{ revision: 1, version: "v1", weight: WHOLE, endpoints: [endpoint] }],
         slot: 0,
+        sticky: null,
+        routes: [],
+        mirrors: [],
       },
     ],
   };

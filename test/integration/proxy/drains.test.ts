@@ -55,11 +55,13 @@ test("R5: a table that swaps versions in mid-traffic loses nothing, and tears no
         versions: [
           {
             version: "v1",
+            revision: 1,
             weight: i % 2 === 0 ? 0 : 10_000,
             endpoints: [endpoint("a", v1.port, 1, { mode: from as "serving" })],
           },
           {
             version: "v2",
+            revision: 2,
             weight: i % 2 === 0 ? 10_000 : 0,
             endpoints: [endpoint("b", v2.port, 2, { mode: to as "serving" })],
           },

@@ -1,3 +1,4 @@
+import { EVERY_REQUEST, NO_FILTERS } from "../../../proto/contract/spec/types.ts";
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { Kit, cannedApp, deadPort, endpoint, eventually, httpApp, rawApp, service } from "../../support/proxy-kit.ts";
@@ -51,6 +52,8 @@ test("R15: a POST that was sent is not sent again, unless its key or the route s
     service([endpoint("a", app.port, 1)], {
       rules: [
         {
+          ...EVERY_REQUEST,
+          ...NO_FILTERS,
           path: { type: "PathPrefix", value: "/" },
           timeouts: { requestMs: null },
           retry: { attempts: 1, methods: ["POST"] },
@@ -149,7 +152,9 @@ test("no endpoints, or none with a weight: 503 with Retry-After, counted at the 
     "no_instance; sent=0",
     "1",
   ]);
-  kit.apply(service([], { versions: [{ version: "v1", weight: 0, endpoints: [endpoint("a", app.port, 1)] }] }));
+  kit.apply(
+    service([], { versions: [{ revision: 1, version: "v1", weight: 0, endpoints: [endpoint("a", app.port, 1)] }] }),
+  );
   expect((await kit.get()).status).toBe(503);
   expect(await kit.books(0)).toMatchObject({ started: 2, inFlight: 0, lost: { no_instance: 2 } });
 });
@@ -240,7 +245,13 @@ test("the rule's time is up: 504, and the instance's late answer goes to no one"
   kit.apply(
     service([endpoint("a", app.port, 1)], {
       rules: [
-        { path: { type: "PathPrefix", value: "/" }, timeouts: { requestMs: 100 }, retry: { attempts: 1, methods: [] } },
+        {
+          ...EVERY_REQUEST,
+          ...NO_FILTERS,
+          path: { type: "PathPrefix", value: "/" },
+          timeouts: { requestMs: 100 },
+          retry: { attempts: 1, methods: [] },
+        },
       ],
     }),
   );

@@ -138,7 +138,7 @@ export class SimController {
       hosts: placed(to.spec, this.hosts),
       fromHosts: from === null ? [] : placed(from.spec, this.hosts),
     };
-    return { from, to, cluster, view: this.view(now), now, epoch: this.epoch };
+    return { from, to, cluster, view: this.view(now), now, epoch: this.epoch, measurements: [] };
   }
 
   view(now: number): FleetView {

@@ -51,6 +51,12 @@ export const STRATEGY: RollingStrategy = {
   maxErrorRate: 0.05,
   minRequests: 30,
   onPartition: "pause",
+  onSupersede: "retarget",
+  rollbackWindow: 0,
+  analysis: null,
+  staggerMs: 0,
+  orderBy: "",
+  firstHostMs: 0,
 };
 
 export class World {
@@ -198,11 +204,11 @@ export class World {
   #count(number: number): void {
     this.served += 1;
     const version = `v${number}`;
-    const old = this.controller.traffic[version] ?? { requests: 0, errors: 0, lost: 0 };
+    const old = this.controller.traffic[version] ?? { requests: 0, errors: 0, lost: 0, latency: [] };
     const error = this.#random.next() < (this.options.behaviours[number] ?? GOOD).errors ? 1 : 0;
     this.controller.traffic = {
       ...this.controller.traffic,
-      [version]: { requests: old.requests + 1, errors: old.errors + error, lost: 0 },
+      [version]: { requests: old.requests + 1, errors: old.errors + error, lost: 0, latency: [] },
     };
   }
 

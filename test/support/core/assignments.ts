@@ -1,4 +1,5 @@
 /** Assignments for tests of the core, complete and with the right hash. */
+import { EVERY_REQUEST, NO_FILTERS } from "../../../proto/contract/spec/types.ts";
 import type {
   AssignedEndpoint,
   AssignedRevision,
@@ -66,12 +67,21 @@ export const service = (
   listeners: [{ address: "127.0.0.1", port: 8_080, protocol: "http" }],
   hostnames: [],
   rules: [
-    { path: { type: "PathPrefix", value: "/" }, timeouts: { requestMs: null }, retry: { attempts: 1, methods: [] } },
+    {
+      ...EVERY_REQUEST,
+      ...NO_FILTERS,
+      path: { type: "PathPrefix", value: "/" },
+      timeouts: { requestMs: null },
+      retry: { attempts: 1, methods: [] },
+    },
   ],
   drain: { timeoutMs: 10_000, sseMs: 1_000, websocketMs: 1_000, killMs: 2_000, onTimeout: "cut" },
   accepting: true,
   revisions,
   endpoints: [],
+  sticky: null,
+  routes: [],
+  mirrors: [],
   ...changes,
 });
 

@@ -116,8 +116,8 @@ test("a host that is drained by an operator stops accepting, drains at the gatew
 
 test("a host that is asked to run nothing is not sent to, whatever a lost rollout left on it", () => {
   const nothing: HostDesire[] = [
-    { host: "a", revisions: [], routed: true },
-    { host: "b", revisions: [{ revision: 1, mode: "serving" }], routed: true },
+    { host: "a", revisions: [], routed: true, split: null },
+    { host: "b", revisions: [{ revision: 1, mode: "serving" }], routed: true, split: null },
   ];
   const desires = new Map([["shop", nothing]]);
   const lost = view(said("gw"), said("a", { lease: "lost" }), said("b"));
@@ -156,12 +156,13 @@ test("in a rollout the desires are the word, and the gateway keeps the stable re
     {
       host: "a",
       routed: true,
+      split: null,
       revisions: [
         { revision: 2, mode: "serving" },
         { revision: 1, mode: "draining" },
       ],
     },
-    { host: "b", routed: false, revisions: [{ revision: 1, mode: "draining" }] },
+    { host: "b", routed: false, split: null, revisions: [{ revision: 1, mode: "draining" }] },
   ];
   const wider = { ...spec(2), spec: { ...spec(2).spec, hostnames: ["new.example"] } };
   const input = base({ revisions: [spec(1), wider], desires: new Map([["shop", desires]]), previous: compile(base()) });

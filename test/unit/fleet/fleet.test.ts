@@ -13,7 +13,7 @@ const service = (name: string, changes: Partial<AssignedService> = {}): Assigned
   const { rules, drain, listen } = spec();
   return {
     ...{ name, rollout: "", listeners: listen, hostnames: [], rules, drain },
-    ...{ accepting: true, revisions: [], endpoints: [], ...changes },
+    ...{ accepting: true, revisions: [], endpoints: [], sticky: null, routes: [], mirrors: [], ...changes },
   };
 };
 

@@ -87,7 +87,7 @@ describe("counting", () => {
       ...{ edge: "gateway", requests: 4, inFlight: 2, lostTotal: 1 },
       ...{ lost: { overload: 1 }, cut: { drain_deadline: 1 } },
     });
-    expect(books.traffic(running.id)).toEqual({ v1: { requests: 7, errors: 3, lost: 0 } });
+    expect(books.traffic(running.id)).toEqual({ v1: { requests: 7, errors: 3, lost: 0, latency: [] } });
   });
 
   test("the sum comes out: what was in flight at the start is carried across, what is at the end is named", () => {

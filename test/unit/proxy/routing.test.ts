@@ -1,3 +1,4 @@
+import { EVERY_REQUEST, NO_FILTERS } from "../../../proto/contract/spec/types.ts";
 import { expect, test } from "vitest";
 import type { EndpointConfig, ServiceConfig, TableConfig } from "../../../agent/proxy/config.ts";
 import type { Endpoint } from "../../../agent/proxy/endpoint.ts";
@@ -60,7 +61,12 @@ function picks(ground: Ground, table: Table, count: number, tried: readonly Endp
 }
 
 const versions = (...list: (readonly [number, readonly EndpointConfig[]])[]): Partial<ServiceConfig> => ({
-  versions: list.map(([weight, endpoints], i) => ({ version: `v${String(i + 1)}`, weight, endpoints })),
+  versions: list.map(([weight, endpoints], i) => ({
+    revision: i + 1,
+    version: `v${String(i + 1)}`,
+    weight,
+    endpoints,
+  })),
 });
 const named = (table: Table, id: string): Endpoint => [...table.endpoints.values()].find((one) => one.id === id)!;
 
@@ -89,6 +95,8 @@ test("a host goes to its exact name, then to the longest wildcard, then to the s
 test("a path goes to the exact rule, then to the longest prefix, which ends between segments", () => {
   const { ground } = start();
   const rule = (type: "Exact" | "PathPrefix", value: string) => ({
+    ...EVERY_REQUEST,
+    ...NO_FILTERS,
     path: { type, value },
     timeouts: { requestMs: null },
     retry: { attempts: 0, methods: [] },

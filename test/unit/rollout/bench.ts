@@ -106,7 +106,7 @@ export class Bench {
 
   context(view = this.view()): Context {
     const cluster = { hosts: this.#hosts, fromHosts: this.#fromHosts };
-    return { from: this.from, to: this.to, view, now: this.now, epoch: this.epoch, cluster };
+    return { from: this.from, to: this.to, view, now: this.now, epoch: this.epoch, cluster, measurements: [] };
   }
 
   step(view?: FleetView): Decision {

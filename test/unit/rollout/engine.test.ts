@@ -177,13 +177,22 @@ group("what stops it (I6)", () => {
 
   test("5xx that the old version answers just as often are not the new version's fault", () => {
     const bench = shifted();
-    bench.traffic = { v1: { requests: 100, errors: 40, lost: 0 }, v2: { requests: 100, errors: 45, lost: 0 } };
+    bench.traffic = {
+      v1: { requests: 100, errors: 40, lost: 0, latency: [] },
+      v2: { requests: 100, errors: 45, lost: 0, latency: [] },
+    };
     bench.rest();
     expect(bench.rollout.stage.kind).toBe("step");
-    bench.traffic = { v1: { requests: 100, errors: 2, lost: 0 }, v2: { requests: 29, errors: 29, lost: 0 } };
+    bench.traffic = {
+      v1: { requests: 100, errors: 2, lost: 0, latency: [] },
+      v2: { requests: 29, errors: 29, lost: 0, latency: [] },
+    };
     bench.rest();
     expect(bench.rollout.stage.kind).toBe("step"); // minRequests is 30
-    bench.traffic = { v1: { requests: 100, errors: 2, lost: 0 }, v2: { requests: 100, errors: 45, lost: 0 } };
+    bench.traffic = {
+      v1: { requests: 100, errors: 2, lost: 0, latency: [] },
+      v2: { requests: 100, errors: 45, lost: 0, latency: [] },
+    };
     bench.rest();
     expect(bench.rollout.stage).toMatchObject({
       kind: "rolling-back",
