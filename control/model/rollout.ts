@@ -129,6 +129,10 @@ export interface Rollout {
   readonly split: SplitState;
   /** Running and ended ones. */
   readonly analyses: readonly AnalysisRun[];
+  /** Analyses whose result (or lack of one) the operator has passed over. */
+  readonly accepted: readonly string[];
+  /** When the last host began; 0: none has. */
+  readonly lastBegunAtMs: number;
   /** It goes back to a recent stable revision: steps and analyses are passed over (`rollbackWindow`). */
   readonly fastTrack: boolean;
   /** Traffic before this is not judged: the operator went on from what it showed. */
@@ -139,6 +143,7 @@ export interface Rollout {
 export interface StepState {
   /** Index into the program; its length when the program is over. */
   readonly index: number;
+  /** When it was asked for; 0: not yet, hosts are made ready for it. */
   readonly sinceMs: number;
   /** When every live agent had confirmed what the step asks; 0: not yet. Pauses and analyses count from here. */
   readonly confirmedAtMs: number;
@@ -159,6 +164,8 @@ export type Command =
   | { readonly kind: "resume"; readonly actor: string }
   | { readonly kind: "promote"; readonly actor: string; readonly full: boolean }
   | { readonly kind: "abort"; readonly actor: string; readonly reason: string }
+  /** The canary's share by hand, until the next setWeight. */
+  | { readonly kind: "weight"; readonly actor: string; readonly weight: BasisPoints }
   | { readonly kind: "supersede"; readonly actor: string; readonly by: string };
 
 /** One row of the journal, written before anything is done about it. */

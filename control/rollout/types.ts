@@ -22,6 +22,8 @@ export interface Cluster {
   readonly hosts: readonly string[];
   /** Hosts that the revision before is placed on; empty when there was none. */
   readonly fromHosts: readonly string[];
+  /** Per host, the value of the label that the strategy's `orderBy` names; a host that is not here has none. */
+  readonly groups?: Readonly<Record<string, string>>;
 }
 
 export interface Context {

@@ -94,6 +94,8 @@ export const rollout = (changes: Partial<Rollout> = {}): Rollout => ({
   step: { index: 0, sinceMs: 0, confirmedAtMs: 0, promoted: false },
   split: { weight: 0, routes: [], mirrors: [] },
   analyses: [],
+  accepted: [],
+  lastBegunAtMs: 0,
   fastTrack: false,
   judgedFrom: {},
   actor: "test",
