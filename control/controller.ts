@@ -99,6 +99,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     const metrics = controlMetrics({ registry, fleet, books, clock });
     const loop = new Loop({
       ...{ registry, fleet, books, serial, clock, log, now },
+      measurements: () => [],
       measured: (ms) => metrics.round(ms),
       fenced: (why) => options.fatal(why),
     });

@@ -22,6 +22,7 @@ import type { Known } from "./fleet/hold.ts";
 import { announcedHost, joinMessage } from "./fleet/hosts.ts";
 import { fleetView } from "./fleet/view.ts";
 import type { Books } from "./ledger/books.ts";
+import type { ExternalMeasurement } from "./model/analysis.ts";
 import type { HostDesire, Rollout } from "./model/rollout.ts";
 import type { FleetView } from "./model/view.ts";
 import { eventChange, StoreFailed } from "./registry.ts";
@@ -51,6 +52,8 @@ export interface LoopOptions {
   readonly log: Log;
   /** Wall time that no step of the wall clock moves while this controller lives. */
   now(): Millis;
+  /** What sources outside the controller have said for a rollout's analyses (analysis/runner.ts). */
+  measurements(rollout: Rollout): readonly ExternalMeasurement[];
   /** A round took so long, milliseconds. */
   measured(ms: Millis): void;
   /** Another controller has taken over. */
@@ -129,7 +132,7 @@ export class Loop {
       view: this.view(rollout.service),
       now: this.#options.now(),
       epoch: registry.epoch,
-      measurements: [],
+      measurements: this.#options.measurements(rollout),
     };
   }
 

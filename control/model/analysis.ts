@@ -72,5 +72,8 @@ export interface ExternalMeasurement {
   readonly number: number;
   readonly atMs: number;
   readonly outcome:
-    { readonly kind: "value"; readonly value: number } | { readonly kind: "error"; readonly message: string };
+    | { readonly kind: "value"; readonly value: number }
+    /** It was asked and answered, but there is nothing to judge: an inconclusive measurement, never a success. */
+    | { readonly kind: "nodata"; readonly message: string }
+    | { readonly kind: "error"; readonly message: string };
 }
