@@ -8,13 +8,16 @@
 import type { DatabaseSync } from "node:sqlite";
 import { StoreUnusable } from "../store.ts";
 import { first } from "./migrations/0001-first.ts";
+import { strategies } from "./migrations/0002-strategies.ts";
 
 export interface Migration {
   readonly version: number;
   readonly sql: string;
+  /** What SQL alone can't do, after it, in the same transaction. */
+  readonly then?: (db: DatabaseSync) => void;
 }
 
-export const MIGRATIONS: readonly Migration[] = [first];
+export const MIGRATIONS: readonly Migration[] = [first, strategies];
 
 /** "BTN1" */
 export const APPLICATION_ID = 0x42544e31;
@@ -43,7 +46,10 @@ export function migrate(db: DatabaseSync, path: string, migrations: readonly Mig
   if (stored === known) return;
   db.exec("BEGIN IMMEDIATE");
   try {
-    for (const migration of migrations) if (migration.version > stored) db.exec(migration.sql);
+    for (const { sql, then } of migrations.filter(({ version }) => version > stored)) {
+      db.exec(sql);
+      then?.(db);
+    }
     db.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${known}`);
     db.exec("COMMIT");
   } catch (error) {
