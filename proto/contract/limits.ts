@@ -14,6 +14,19 @@ export const LIMITS = {
   labels: 64,
   hostnames: 64,
   rules: 256,
+  /** Of one match, of each kind: Gateway API's bound. */
+  headerMatches: 16,
+  queryMatches: 16,
+  /** What one header filter sets, adds and removes, of each: Gateway API's bound. */
+  headerFields: 16,
+  headerNameLength: 256,
+  headerValueLength: 4_096,
+  /** Characters, and instructions that RE2 makes of them (Envoy warns and refuses by the same measure). */
+  regexLength: 1_024,
+  regexProgram: 500,
+  /** Header routes, and mirrors, of one service at once; matches of each. */
+  versionRoutes: 16,
+  routeMatches: 16,
   placementHosts: 1_024,
   externalInstances: 1_024,
   arguments: 256,

@@ -7,6 +7,7 @@ import type { InstanceReport, Report, TrafficReport } from "../../proto/contract
 import { INBOUND_PORTS } from "../../proto/contract/session.ts";
 import type { AgentMessage, ControllerMessage } from "../../proto/contract/session.ts";
 import { WHOLE } from "../../proto/contract/units.ts";
+import { basisPointsArb, matchArb, stickyArb } from "./arbitrary-match.ts";
 import {
   drainArb,
   healthArb,
@@ -53,7 +54,7 @@ const revisionArb: fc.Arbitrary<AssignedRevision> = fc.record({
   health: fc.option(healthArb),
 });
 
-export const assignedServiceArb: fc.Arbitrary<AssignedService> = fc.record({
+const unroutedServiceArb = fc.record({
   name: nameArb,
   rollout: fc.oneof(fc.constant(""), idArb),
   listeners: fc.array(listenerArb, { maxLength: 3 }),
@@ -71,9 +72,24 @@ export const assignedServiceArb: fc.Arbitrary<AssignedService> = fc.record({
     }),
     { maxLength: 3 },
   ),
-  sticky: fc.constant(null),
-  routes: fc.constant([]),
-  mirrors: fc.constant([]),
+  sticky: fc.option(stickyArb),
+});
+
+/** Routes and mirrors name revisions that are there. */
+export const assignedServiceArb: fc.Arbitrary<AssignedService> = unroutedServiceArb.chain((service) => {
+  const numbers = service.revisions.map((r) => r.revision);
+  const route = {
+    name: nameArb,
+    revision: fc.constantFrom(...(numbers.length === 0 ? [0] : numbers)),
+    matches: fc.array(matchArb, { minLength: 1, maxLength: 2 }),
+  };
+  const bounds = { maxLength: numbers.length === 0 ? 0 : 2, selector: (r: { readonly name: string }) => r.name };
+  return fc
+    .record({
+      routes: fc.uniqueArray(fc.record(route), bounds),
+      mirrors: fc.uniqueArray(fc.record({ ...route, percentage: basisPointsArb }), bounds),
+    })
+    .map((routed) => ({ ...service, ...routed }));
 });
 
 export const assignmentArb: fc.Arbitrary<Assignment> = fc.record({

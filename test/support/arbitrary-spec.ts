@@ -1,5 +1,4 @@
 /** Any valid service spec, for properties: small sizes, every field at its edges. */
-import { NO_FILTER } from "../../proto/contract/spec/types.ts";
 import * as fc from "fast-check";
 import { METHOD_NAMES } from "../../proto/contract/spec/schema.ts";
 import { checkWithin } from "../../proto/contract/spec/together.ts";
@@ -17,6 +16,7 @@ import type {
 } from "../../proto/contract/spec/types.ts";
 import { MAX_DURATION_MS } from "../../proto/contract/units.ts";
 import type { CountOrPercent } from "../../proto/contract/units.ts";
+import { filterArb, matchArb } from "./arbitrary-match.ts";
 
 const DNS = Array.from("abcdefghijklmnopqrstuvwxyz0123456789");
 const TAG = [...DNS, "A", "B", "X", "Z"];
@@ -72,23 +72,20 @@ export const hostnameArb = fc
   .tuple(fc.boolean(), fc.array(nameArb, { minLength: 1, maxLength: 3 }))
   .map(([wild, labels]) => `${wild ? "*." : ""}${labels.join(".")}.test`);
 
-const pathArb = fc
-  .array(fc.constantFrom("a", "b.c", "%20", "~x", "api"), { maxLength: 3 })
-  .map((parts) => `/${parts.join("/")}`);
-
-export const ruleArb: fc.Arbitrary<RuleSpec> = fc.record({
-  path: fc.record({ type: fc.constantFrom("Exact" as const, "PathPrefix" as const), value: pathArb }),
-  timeouts: fc.record({ requestMs: fc.option(msArb(1)) }),
-  retry: fc.record({
-    attempts: fc.integer({ min: 0, max: 10 }),
-    methods: fc.subarray([...METHOD_NAMES]),
-  }),
-  method: fc.constant(null),
-  headers: fc.constant([]),
-  queryParams: fc.constant([]),
-  requestHeaders: fc.constant(NO_FILTER),
-  responseHeaders: fc.constant(NO_FILTER),
-});
+export const ruleArb: fc.Arbitrary<RuleSpec> = fc
+  .tuple(
+    matchArb,
+    fc.record({
+      timeouts: fc.record({ requestMs: fc.option(msArb(1)) }),
+      retry: fc.record({
+        attempts: fc.integer({ min: 0, max: 10 }),
+        methods: fc.subarray([...METHOD_NAMES]),
+      }),
+      requestHeaders: filterArb,
+      responseHeaders: filterArb,
+    }),
+  )
+  .map(([match, rest]) => ({ ...match, ...rest }));
 
 const labelsArb = fc.dictionary(
   fc.oneof(

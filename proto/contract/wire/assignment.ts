@@ -9,11 +9,14 @@ import type {
   Assignment,
   Fence,
   Rejected,
+  VersionMirror,
+  VersionRoute,
 } from "../assignment.ts";
 import { isHash } from "../canonical.ts";
 import { isName } from "../ids.ts";
 import { LIMITS } from "../limits.ts";
 import { WHOLE } from "../units.ts";
+import { encodeMatch, encodeSticky, readMatch, readSticky } from "./match.ts";
 import { fail, list, present, table, text, u32, u64, unique, whole, word } from "./reader.ts";
 import * as spec from "./spec.ts";
 
@@ -40,7 +43,16 @@ export const encodeAssignment = (a: Assignment): wire.Assignment => ({
     accepting: s.accepting,
     revisions: s.revisions.map(encodeRevision),
     endpoints: s.endpoints.map((e) => ({ ...e, port: u32(e.port) })),
+    sticky: encodeSticky(s.sticky),
+    routes: s.routes.map(encodeRoute),
+    mirrors: s.mirrors.map((m) => ({ ...encodeRoute(m), percentage: u32(m.percentage) })),
   })),
+});
+
+const encodeRoute = (r: VersionRoute): wire.VersionRoute => ({
+  name: r.name,
+  revision: u32(r.revision),
+  matches: r.matches.map(encodeMatch),
 });
 
 const encodeRevision = (r: AssignedRevision): wire.AssignedRevision => ({
@@ -66,6 +78,12 @@ function readService(field: string, s: wire.AssignedService): AssignedService {
   if (shared !== 0 && shared !== WHOLE) {
     fail(`${field}.revisions`, `the serving weights sum to ${String(shared)}, not to ${String(WHOLE)} or 0`);
   }
+  const numbers = new Set(revisions.map((r) => r.revision));
+  const routes = list(`${field}.routes`, s.routes, LIMITS.versionRoutes, (f, r) => readRoute(f, r, numbers));
+  const mirrors = list(`${field}.mirrors`, s.mirrors, LIMITS.versionRoutes, (f, m): VersionMirror => ({
+    ...readRoute(f, m, numbers),
+    percentage: whole(`${f}.percentage`, m.percentage, WHOLE),
+  }));
   return {
     name: spec.name(`${field}.name`, s.name),
     rollout: text(`${field}.rollout`, s.rollout, LIMITS.idLength),
@@ -76,9 +94,20 @@ function readService(field: string, s: wire.AssignedService): AssignedService {
     accepting: s.accepting,
     revisions,
     endpoints: list(`${field}.endpoints`, s.endpoints, LIMITS.endpointsPerService, readEndpoint),
-    sticky: null,
-    routes: [],
-    mirrors: [],
+    sticky: readSticky(`${field}.sticky`, s.sticky),
+    routes: unique(`${field}.routes`, routes, (r) => r.name),
+    mirrors: unique(`${field}.mirrors`, mirrors, (m) => m.name),
+  };
+}
+
+/** A route to a version that is not here would send its requests nowhere. */
+function readRoute(field: string, r: wire.VersionRoute, here: ReadonlySet<number>): VersionRoute {
+  if (!here.has(r.revision)) fail(`${field}.revision`, `${String(r.revision)} is none of the service's revisions`);
+  if (r.matches.length === 0) fail(`${field}.matches`, "empty");
+  return {
+    name: spec.name(`${field}.name`, r.name),
+    revision: r.revision,
+    matches: list(`${field}.matches`, r.matches, LIMITS.routeMatches, readMatch),
   };
 }
 

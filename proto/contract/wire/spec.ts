@@ -1,11 +1,12 @@
 /** The parts of a service's spec that travel. What a document may not say, a message may not either. */
 import type * as wire from "../../gen/baton/v1/spec.ts";
 import { isAddress, isHostname, MAX_PORT } from "../address.ts";
+import { isMethod } from "../http-field.ts";
 import { isName, isVersion } from "../ids.ts";
 import { LIMITS } from "../limits.ts";
-import { NO_FILTER } from "../spec/types.ts";
 import type { DrainSpec, HealthSpec, ListenerSpec, ProbeSpec, RuleSpec, RunSpec } from "../spec/types.ts";
 import { MAX_DURATION_MS } from "../units.ts";
+import { encodeFilter, encodeMatch, isPath, readFilter, readMatch } from "./match.ts";
 import { fail, list, present, table, text, u32, whole, word } from "./reader.ts";
 
 const ms = (field: string, value: number, min = 0): number => whole(field, value, MAX_DURATION_MS, min);
@@ -29,33 +30,26 @@ export const readHostname = (field: string, value: string): string =>
   text(field, value, 255, (t) => isAddress(t) || isHostname(t.startsWith("*.") ? t.slice(2) : t));
 
 export const encodeRule = (r: RuleSpec): wire.RuleSpec => ({
-  pathType: r.path.type,
-  pathValue: r.path.value,
+  ...encodeMatch(r),
   ...(r.timeouts.requestMs === null ? {} : { requestTimeoutMs: u32(r.timeouts.requestMs) }),
   retryAttempts: u32(r.retry.attempts),
   retryMethods: [...r.retry.methods],
+  requestHeaders: encodeFilter(r.requestHeaders),
+  responseHeaders: encodeFilter(r.responseHeaders),
 });
-
-const isPath = (value: string): boolean => /^\/[\x21-\x7e]*$/.test(value);
 
 export function readRule(field: string, r: wire.RuleSpec): RuleSpec {
   return {
-    path: {
-      type: word(`${field}.path_type`, r.pathType, ["Exact", "PathPrefix"]),
-      value: text(`${field}.path_value`, r.pathValue, 1_024, isPath),
-    },
+    ...readMatch(field, r),
     timeouts: {
       requestMs: r.requestTimeoutMs === undefined ? null : ms(`${field}.request_timeout_ms`, r.requestTimeoutMs, 1),
     },
     retry: {
       attempts: whole(`${field}.retry_attempts`, r.retryAttempts, 10),
-      methods: list(`${field}.retry_methods`, r.retryMethods, 16, (f, m) => text(f, m, 32, (t) => /^[A-Z]+$/.test(t))),
+      methods: list(`${field}.retry_methods`, r.retryMethods, 16, (f, m) => text(f, m, 32, isMethod)),
     },
-    method: null,
-    headers: [],
-    queryParams: [],
-    requestHeaders: NO_FILTER,
-    responseHeaders: NO_FILTER,
+    requestHeaders: readFilter(`${field}.request_headers`, r.requestHeaders),
+    responseHeaders: readFilter(`${field}.response_headers`, r.responseHeaders),
   };
 }
 

@@ -17,7 +17,7 @@ import {
   type Metadata,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { DrainSpec, HealthSpec, ListenerSpec, RuleSpec, RunSpec } from "./spec.ts";
+import { DrainSpec, HealthSpec, ListenerSpec, MatchSpec, RuleSpec, RunSpec, StickySpec } from "./spec.ts";
 
 export const protobufPackage = "baton.v1";
 
@@ -99,6 +99,27 @@ export interface AssignedService {
   accepting: boolean;
   revisions: AssignedRevision[];
   endpoints: AssignedEndpoint[];
+  /** absent = by chance */
+  sticky: StickySpec | undefined;
+  routes: VersionRoute[];
+  mirrors: VersionMirror[];
+}
+
+/** Asked before the weights, in order; any of the matches. */
+export interface VersionRoute {
+  name: string;
+  /** one of the service's revisions */
+  revision: number;
+  matches: MatchSpec[];
+}
+
+export interface VersionMirror {
+  name: string;
+  /** one of the service's revisions */
+  revision: number;
+  matches: MatchSpec[];
+  /** basis points */
+  percentage: number;
 }
 
 export interface AssignedRevision {
@@ -820,6 +841,9 @@ function createBaseAssignedService(): AssignedService {
     accepting: false,
     revisions: [],
     endpoints: [],
+    sticky: undefined,
+    routes: [],
+    mirrors: [],
   };
 }
 
@@ -851,6 +875,15 @@ export const AssignedService: MessageFns<AssignedService> = {
     }
     for (const v of message.endpoints) {
       AssignedEndpoint.encode(v!, writer.uint32(74).fork()).join();
+    }
+    if (message.sticky !== undefined) {
+      StickySpec.encode(message.sticky, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.routes) {
+      VersionRoute.encode(v!, writer.uint32(90).fork()).join();
+    }
+    for (const v of message.mirrors) {
+      VersionMirror.encode(v!, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -938,6 +971,177 @@ export const AssignedService: MessageFns<AssignedService> = {
             }
 
             message.endpoints.push(AssignedEndpoint.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.sticky = StickySpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.routes.push(VersionRoute.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.mirrors.push(VersionMirror.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseVersionRoute(): VersionRoute {
+  return { name: "", revision: 0, matches: [] };
+}
+
+export const VersionRoute: MessageFns<VersionRoute> = {
+  encode(message: VersionRoute, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.revision !== 0) {
+      writer.uint32(16).uint32(message.revision);
+    }
+    for (const v of message.matches) {
+      MatchSpec.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VersionRoute {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVersionRoute();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.revision = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.matches.push(MatchSpec.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseVersionMirror(): VersionMirror {
+  return { name: "", revision: 0, matches: [], percentage: 0 };
+}
+
+export const VersionMirror: MessageFns<VersionMirror> = {
+  encode(message: VersionMirror, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.revision !== 0) {
+      writer.uint32(16).uint32(message.revision);
+    }
+    for (const v of message.matches) {
+      MatchSpec.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.percentage !== 0) {
+      writer.uint32(32).uint32(message.percentage);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VersionMirror {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVersionMirror();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.revision = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.matches.push(MatchSpec.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.percentage = reader.uint32();
             continue;
           }
         }

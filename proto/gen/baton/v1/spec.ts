@@ -17,13 +17,70 @@ export interface ListenerSpec {
   protocol: string;
 }
 
+export interface ValueMatch {
+  /** "Exact" or "RegularExpression" */
+  type: string;
+  name: string;
+  value: string;
+}
+
+export interface MatchSpec {
+  /** "Exact", "PathPrefix" or "RegularExpression" */
+  pathType: string;
+  pathValue: string;
+  /** "" = any */
+  method: string;
+  /** names in lower case */
+  headers: ValueMatch[];
+  queryParams: ValueMatch[];
+}
+
+export interface HeaderField {
+  name: string;
+  value: string;
+}
+
+/** remove, then set, then add. */
+export interface HeaderFilter {
+  set: HeaderField[];
+  add: HeaderField[];
+  /** lower case */
+  remove: string[];
+}
+
 export interface RuleSpec {
-  /** "Exact" or "PathPrefix" */
+  /** "Exact", "PathPrefix" or "RegularExpression" */
   pathType: string;
   pathValue: string;
   requestTimeoutMs?: number | undefined;
   retryAttempts: number;
   retryMethods: string[];
+  /** "" = any */
+  method: string;
+  /** names in lower case */
+  headers: ValueMatch[];
+  queryParams: ValueMatch[];
+  /** absent = changes nothing */
+  requestHeaders:
+    | HeaderFilter
+    | undefined;
+  /** absent = changes nothing */
+  responseHeaders: HeaderFilter | undefined;
+}
+
+export interface StickyCookie {
+  name: string;
+  maxAgeMs: number;
+}
+
+export interface StickyHeader {
+  /** lower case */
+  name: string;
+}
+
+/** How callers are told apart. */
+export interface StickySpec {
+  kind: { $case: "cookie"; value: StickyCookie } | { $case: "header"; value: StickyHeader } | undefined;
 }
 
 export interface ProcessRun {
@@ -146,8 +203,302 @@ export const ListenerSpec: MessageFns<ListenerSpec> = {
   },
 };
 
+function createBaseValueMatch(): ValueMatch {
+  return { type: "", name: "", value: "" };
+}
+
+export const ValueMatch: MessageFns<ValueMatch> = {
+  encode(message: ValueMatch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.type !== "") {
+      writer.uint32(10).string(message.type);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.value !== "") {
+      writer.uint32(26).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ValueMatch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseValueMatch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMatchSpec(): MatchSpec {
+  return { pathType: "", pathValue: "", method: "", headers: [], queryParams: [] };
+}
+
+export const MatchSpec: MessageFns<MatchSpec> = {
+  encode(message: MatchSpec, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pathType !== "") {
+      writer.uint32(10).string(message.pathType);
+    }
+    if (message.pathValue !== "") {
+      writer.uint32(18).string(message.pathValue);
+    }
+    if (message.method !== "") {
+      writer.uint32(26).string(message.method);
+    }
+    for (const v of message.headers) {
+      ValueMatch.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.queryParams) {
+      ValueMatch.encode(v!, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MatchSpec {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMatchSpec();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pathType = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pathValue = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.method = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.headers.push(ValueMatch.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.queryParams.push(ValueMatch.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHeaderField(): HeaderField {
+  return { name: "", value: "" };
+}
+
+export const HeaderField: MessageFns<HeaderField> = {
+  encode(message: HeaderField, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeaderField {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeaderField();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHeaderFilter(): HeaderFilter {
+  return { set: [], add: [], remove: [] };
+}
+
+export const HeaderFilter: MessageFns<HeaderFilter> = {
+  encode(message: HeaderFilter, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.set) {
+      HeaderField.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.add) {
+      HeaderField.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.remove) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeaderFilter {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeaderFilter();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.set.push(HeaderField.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.add.push(HeaderField.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.remove.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseRuleSpec(): RuleSpec {
-  return { pathType: "", pathValue: "", requestTimeoutMs: undefined, retryAttempts: 0, retryMethods: [] };
+  return {
+    pathType: "",
+    pathValue: "",
+    requestTimeoutMs: undefined,
+    retryAttempts: 0,
+    retryMethods: [],
+    method: "",
+    headers: [],
+    queryParams: [],
+    requestHeaders: undefined,
+    responseHeaders: undefined,
+  };
 }
 
 export const RuleSpec: MessageFns<RuleSpec> = {
@@ -166,6 +517,21 @@ export const RuleSpec: MessageFns<RuleSpec> = {
     }
     for (const v of message.retryMethods) {
       writer.uint32(42).string(v!);
+    }
+    if (message.method !== "") {
+      writer.uint32(50).string(message.method);
+    }
+    for (const v of message.headers) {
+      ValueMatch.encode(v!, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.queryParams) {
+      ValueMatch.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.requestHeaders !== undefined) {
+      HeaderFilter.encode(message.requestHeaders, writer.uint32(74).fork()).join();
+    }
+    if (message.responseHeaders !== undefined) {
+      HeaderFilter.encode(message.responseHeaders, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -221,6 +587,208 @@ export const RuleSpec: MessageFns<RuleSpec> = {
             }
 
             message.retryMethods.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.method = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.headers.push(ValueMatch.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.queryParams.push(ValueMatch.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.requestHeaders = HeaderFilter.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.responseHeaders = HeaderFilter.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStickyCookie(): StickyCookie {
+  return { name: "", maxAgeMs: 0 };
+}
+
+export const StickyCookie: MessageFns<StickyCookie> = {
+  encode(message: StickyCookie, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.maxAgeMs !== 0) {
+      writer.uint32(16).uint32(message.maxAgeMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StickyCookie {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStickyCookie();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.maxAgeMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStickyHeader(): StickyHeader {
+  return { name: "" };
+}
+
+export const StickyHeader: MessageFns<StickyHeader> = {
+  encode(message: StickyHeader, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StickyHeader {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStickyHeader();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStickySpec(): StickySpec {
+  return { kind: undefined };
+}
+
+export const StickySpec: MessageFns<StickySpec> = {
+  encode(message: StickySpec, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.kind?.$case) {
+      case "cookie":
+        StickyCookie.encode(message.kind.value, writer.uint32(10).fork()).join();
+        break;
+      case "header":
+        StickyHeader.encode(message.kind.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StickySpec {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStickySpec();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = { $case: "cookie", value: StickyCookie.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = { $case: "header", value: StickyHeader.decode(reader, reader.uint32()) };
             continue;
           }
         }
