@@ -11,8 +11,9 @@
  * Cost            services × agents; run once per change, not per request.
  */
 import type { AssignedService } from "../../proto/contract/assignment.ts";
+import { EVERY_REQUEST } from "../../proto/contract/spec/types.ts";
 import type { ListenerSpec, ServiceSpec } from "../../proto/contract/spec/types.ts";
-import type { HostDesire, Rollout } from "../model/rollout.ts";
+import type { HostDesire, Rollout, Split } from "../model/rollout.ts";
 import type { Host, Revision, Service } from "../model/service.ts";
 import type { FleetView } from "../model/view.ts";
 import { endpointsFor } from "./endpoints.ts";
@@ -116,15 +117,36 @@ function atHost(
   view: FleetView | undefined,
 ): Omit<AssignedService, "name" | "rollout"> {
   const asked = keepServing(desire.revisions, view?.hosts[agent.name], known);
-  const serving = asked.findLast((entry) => entry.mode === "serving") ?? asked.at(-1);
+  // A host that was found serving something else is first brought to what it is asked; only then is there a split.
+  const split = asked === desire.revisions ? desire.split : null;
+  // While both serve, the face stays the one that clients know: that of the version before.
+  const serves = (entry: (typeof asked)[number]): boolean =>
+    entry.mode === "serving" && (split === null || entry.revision !== split.target);
+  const serving = asked.findLast(serves) ?? asked.at(-1);
   const spec = (serving === undefined ? fallback : (known.get(serving.revision) ?? fallback)).spec;
   return {
     ...face(spec),
     listeners: spec.listen.map((listener) => inbound(listener, agent)),
     accepting: agent.adminState === "ready" && desire.routed,
-    revisions: revisionsFor(asked, known, agent.name),
+    revisions: revisionsFor(asked, known, agent.name, split),
     endpoints: [],
-    ...NO_SPLIT,
+    ...splitFor(split),
+  };
+}
+
+/** Routes and mirrors as the agent takes them: to the target, by number. */
+function splitFor(split: Split | null): Pick<AssignedService, "sticky" | "routes" | "mirrors"> {
+  if (split === null) return NO_SPLIT;
+  const { sticky, target, routes, mirrors } = split;
+  return {
+    sticky,
+    routes: routes.map(({ name, matches }) => ({ name, revision: target, matches })),
+    mirrors: mirrors.map(({ name, matches, percentage }) => ({
+      name,
+      revision: target,
+      matches: matches.length === 0 ? [EVERY_REQUEST] : matches,
+      percentage,
+    })),
   };
 }
 

@@ -19,3 +19,10 @@ function matches({ hosts, labels }: ServiceSpec["placement"], host: Host): boole
   if (hosts.includes(host.name)) return true;
   return wanted.length > 0 && wanted.every(([key, value]) => host.labels[key] === value);
 }
+
+/** Per host, the value of the label that a rolling update's `orderBy` names: hosts of one value go before the next one's. */
+export function groupsOf({ strategy }: ServiceSpec, hosts: readonly Host[]): Readonly<Record<string, string>> {
+  const key = strategy.kind === "rolling" ? strategy.orderBy : "";
+  if (key === "") return {};
+  return Object.fromEntries(hosts.map((host) => [host.name, host.labels[key] ?? ""]));
+}

@@ -2,7 +2,7 @@
 import type { AssignedRevision } from "../../proto/contract/assignment.ts";
 import type { RunSpec } from "../../proto/contract/spec/types.ts";
 import { WHOLE } from "../../proto/contract/units.ts";
-import type { HostDesire } from "../model/rollout.ts";
+import type { HostDesire, Split } from "../model/rollout.ts";
 import type { Revision } from "../model/service.ts";
 import type { HostView, InstanceView } from "../model/view.ts";
 
@@ -40,23 +40,41 @@ export function keepServing(asked: Asked, view: HostView | undefined, known: Rea
   ];
 }
 
-/** Oldest first, as the split wants it. New requests go to the serving ones in equal shares that sum to WHOLE. */
+/** Oldest first, as the split wants it. Shares of new requests sum to WHOLE: the target's is the split's, the rest is equal. */
 export function revisionsFor(
   asked: Asked,
   known: ReadonlyMap<number, Revision>,
   host: string,
+  split: Pick<Split, "target" | "weight"> | null,
 ): readonly AssignedRevision[] {
   const named = asked.toSorted((a, b) => a.revision - b.revision);
   const serving = named.filter((entry) => entry.mode === "serving" && known.has(entry.revision));
-  const share = serving.length === 0 ? 0 : Math.floor(WHOLE / serving.length);
-  const first = WHOLE - share * (serving.length - 1);
+  const weights = sharesOf(
+    serving.map((entry) => entry.revision),
+    split,
+  );
   return named.flatMap(({ revision: number, mode }) => {
     const revision = known.get(number);
     if (revision === undefined) return [];
-    const weight = mode !== "serving" ? 0 : number === serving[0]?.revision ? first : share;
+    const weight = mode === "serving" ? (weights.get(number) ?? 0) : 0;
     const { version, spec } = revision;
     return [{ revision: number, version, mode, weight, run: runAt(spec.run, version, host), health: spec.health }];
   });
+}
+
+function sharesOf(
+  serving: readonly number[],
+  split: Pick<Split, "target" | "weight"> | null,
+): ReadonlyMap<number, number> {
+  const target = split !== null && serving.length > 1 && serving.includes(split.target) ? split : null;
+  const others = target === null ? serving : serving.filter((revision) => revision !== target.target);
+  const whole = WHOLE - (target?.weight ?? 0);
+  const share = Math.floor(whole / Math.max(1, others.length));
+  const weights = new Map(
+    others.map((revision, at) => [revision, at === 0 ? whole - share * (others.length - 1) : share]),
+  );
+  if (target !== null) weights.set(target.target, target.weight);
+  return weights;
 }
 
 /** Of an external service, this version's instances that this host may send to. */

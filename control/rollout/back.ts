@@ -10,6 +10,7 @@
  * After a first rollout there is nothing to go back to: the version is taken out again.
  */
 import type { HostTrack, Stage } from "../model/rollout.ts";
+import { concludeAnalyses } from "./analyses.ts";
 import type { Draft } from "./draft.ts";
 import { crashed, neverReady } from "./judge.ts";
 import { advance, draining, enter, shifted, standby, type Turn, wait } from "./track.ts";
@@ -17,7 +18,8 @@ import { mayGoOut, notServing, slots } from "./window.ts";
 import { list, versionName } from "./words.ts";
 
 export function turnBack(draft: Draft, why: string, actor = "engine"): void {
-  draft.set({ pause: null, progressAtMs: draft.context.now });
+  draft.set({ pause: null, progressAtMs: draft.context.now, split: { weight: 0, routes: [], mirrors: [] } });
+  concludeAnalyses(draft);
   draft.stage({ kind: "rolling-back", of: "capacity", why });
   for (const track of draft.rollout.hosts) {
     const settled = track.revisions.every((asked) => asked.revision === track.home);

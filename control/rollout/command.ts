@@ -5,23 +5,32 @@
  *   pause            begins nothing more, until `resume`
  *   resume           goes on, knowing the cause: accepts the loss, goes on without the lost host, waits another drain
  *                    timeout, gives the failed version another chance
- *   promote          does not wait out the present bake, or ends what still drains; `full`: bakes no more at all
+ *   promote          does not wait out the present step or bake, or ends what still drains; `full`: passes over every
+ *                    step, analysis and bake that is left
+ *   weight           the canary's share by hand, until the next setWeight
  *   abort            rolls back
  *   supersede        ends here; the next rollout takes the hosts on from where they are (tracks.ts)
  */
-import type { Command, Rollout } from "../model/rollout.ts";
+import type { Command, Pause, Rollout } from "../model/rollout.ts";
+import { BACKGROUND, concludeAnalyses, forgetUndecided } from "./analyses.ts";
 import { Draft } from "./draft.ts";
 import { hold, lift } from "./halt.ts";
 import { begun } from "./judge.ts";
+import { currentStep, formatWeight, splits } from "./program.ts";
 import { moving } from "./track.ts";
 import { settle } from "./settle.ts";
 import type { Context, Decision, Refused } from "./types.ts";
 import { ended, stageName } from "./words.ts";
 
 export function command(rollout: Rollout, said: Command, context: Context): Decision | Refused {
+  const { stage } = rollout;
   const why = refusal(rollout, said, context);
   if (why !== null) return { kind: "refused", why };
   const draft = new Draft(rollout, context);
+  if (stage.kind === "blocked") {
+    endBlocked(draft, said);
+    return settle(draft);
+  }
   switch (said.kind) {
     case "pause":
       hold(
@@ -44,6 +53,10 @@ export function command(rollout: Rollout, said: Command, context: Context): Deci
       });
       draft.note("Aborted", said.reason === "" ? `aborted by ${said.actor}` : said.reason, said.actor);
       break;
+    case "weight":
+      draft.set({ split: { ...rollout.split, weight: said.weight } });
+      draft.note("WeightSet", `${said.actor} sets the weight to ${formatWeight(said.weight)}`, said.actor);
+      break;
     case "supersede":
       draft.set({ pause: null, endedAtMs: context.now });
       draft.stage({ kind: "superseded", by: said.by });
@@ -64,8 +77,13 @@ function refusal(rollout: Rollout, said: Command, context: Context): string | nu
     if (said.kind === "supersede") return `${id} is about to end; deploy again in a moment`;
     return `${id} is promoted already; \`baton rollout undo ${service}\` goes back`;
   }
+  if (stage.kind === "blocked" && said.kind !== "abort" && said.kind !== "supersede") {
+    return `${id} has not begun: it waits for ${stage.behind}; \`baton rollout status ${service}\` shows that one, \`baton rollout abort ${service}\` gives this one up`;
+  }
   const back = stage.kind === "rolling-back" || stage.kind === "aborting";
   switch (said.kind) {
+    case "weight":
+      return noWeight(rollout, back);
     case "pause":
       if (back)
         return `${id} is rolling back, which can't be paused; \`baton rollout status ${service}\` shows how far it is`;
@@ -89,6 +107,30 @@ function refusal(rollout: Rollout, said: Command, context: Context): string | nu
   }
 }
 
+function noWeight(rollout: Rollout, back: boolean): string | null {
+  const { id, service, step } = rollout;
+  if (back) return `${id} is rolling back; \`baton rollout status ${service}\` shows how far it is`;
+  if (!splits(rollout))
+    return `${id} moves whole hosts, so there is no weight to set; \`baton rollout promote ${service}\` moves it on`;
+  const at = currentStep(rollout);
+  const waits = at?.kind === "pause" || at?.kind === "analysis";
+  if (waits && step.confirmedAtMs > 0) return null;
+  return `${id} is not at a pause or an analysis, so the next step would overrule it; \`baton rollout status ${service}\` shows where it is`;
+}
+
+/** It never began: nothing is to be taken back. */
+function endBlocked(draft: Draft, said: Command): void {
+  draft.set({ pause: null, endedAtMs: draft.context.now });
+  if (said.kind === "supersede") {
+    draft.stage({ kind: "superseded", by: said.by });
+    draft.note("Superseded", `${said.by} takes its place; it had not begun`, said.actor);
+    return;
+  }
+  const reason = said.kind === "abort" && said.reason !== "" ? `: ${said.reason}` : "";
+  draft.stage({ kind: "rolled-back", why: `given up by ${said.actor} before it began${reason}` });
+  draft.note("Aborted", `given up before it began${reason}`, said.actor);
+}
+
 function resume(draft: Draft, actor: string): void {
   const { context, evidence, rollout } = draft;
   const { pause } = rollout;
@@ -108,16 +150,22 @@ function resume(draft: Draft, actor: string): void {
       break;
     case "Unhealthy":
       draft.set({ judgedFrom: context.view.traffic, progressAtMs: context.now });
+      forgetUndecided(draft);
       for (const track of rollout.hosts.filter(begun)) {
         const more = track.stage === "starting" ? 1 : 0;
         const exitsAllowed = Math.max(track.exitsAllowed, evidence.exits(track.host, track.towards) + more);
         draft.track(track.host, { exitsAllowed, unhealthyAtMs: 0, sinceMs: context.now });
       }
       break;
-    case "Manual":
     case "Step":
     case "AwaitingApproval":
+      draft.set({ step: { ...rollout.step, promoted: true } });
+      break;
     case "Inconclusive":
+      forgetUndecided(draft);
+      draft.set({ progressAtMs: context.now });
+      break;
+    case "Manual":
     case "Rejected":
     case "InvariantViolation":
       break;
@@ -125,11 +173,44 @@ function resume(draft: Draft, actor: string): void {
   draft.note("Resumed", `${actor} goes on after ${pause.reason}: ${pause.message}`, actor);
 }
 
+const PROMOTABLE: ReadonlySet<Pause["reason"]> = new Set([
+  "DrainTimeout",
+  "Manual",
+  "Step",
+  "AwaitingApproval",
+  "Inconclusive",
+]);
+
+/** What is left of the program is one step: all of the traffic, at once. */
+function passOver(draft: Draft): void {
+  concludeAnalyses(draft);
+  draft.set({ fastTrack: true, step: { index: 0, sinceMs: 0, confirmedAtMs: 0, promoted: false } });
+}
+
+/** Analyses that came to no verdict, or are passed over with their step, hold the rollout up no more. */
+function accept(draft: Draft, all: boolean): void {
+  const { rollout } = draft;
+  const step = currentStep(rollout);
+  const passed = rollout.analyses.filter((run) => all || (step?.kind === "analysis" && step.id === run.id));
+  const background = all && rollout.strategy.analysis !== null ? [BACKGROUND] : [];
+  const accepted = new Set([...rollout.accepted, ...passed.map((run) => run.id), ...background]);
+  if (accepted.size > rollout.accepted.length) draft.set({ accepted: [...accepted] });
+}
+
 /** A bake that is called done was never unready; readiness itself is not waived (I1). */
 function promote(draft: Draft, full: boolean, actor: string): void {
   const { rollout, evidence } = draft;
   const overdue = rollout.pause?.reason === "DrainTimeout";
-  if (overdue || rollout.pause?.reason === "Manual") lift(draft);
+  if (rollout.pause !== null && PROMOTABLE.has(rollout.pause.reason)) lift(draft);
+  if (full) passOver(draft);
+  else if (
+    !overdue &&
+    currentStep(rollout) !== undefined &&
+    (rollout.step.sinceMs > 0 || rollout.pause?.reason === "Inconclusive")
+  ) {
+    draft.set({ step: { ...rollout.step, promoted: true } });
+  }
+  accept(draft, full || rollout.pause?.reason === "Inconclusive");
   const baking = rollout.stage.kind === "step" && rollout.stage.of === "baking";
   if (full || baking) draft.set({ skipBakes: true });
   for (const track of rollout.hosts.filter(moving)) {

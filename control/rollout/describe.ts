@@ -3,6 +3,7 @@ import { EXIT } from "../../proto/contract/limits.ts";
 import { formatDuration } from "../../proto/contract/units.ts";
 import type { Millis } from "../../proto/kernel/clock.ts";
 import type { Pause, Phase, Rollout } from "../model/rollout.ts";
+import { currentStep, programOf, programOver, stepText } from "./program.ts";
 import { moving } from "./track.ts";
 import type { Context } from "./types.ts";
 import { ended, list, versionName } from "./words.ts";
@@ -65,12 +66,14 @@ export function describe(rollout: Rollout, context: Described): string {
   if (rollout.pause !== null && !ended(rollout)) return paused(rollout, rollout.pause);
   const done = hosts.filter((track) => track.stage === "done").length;
   switch (stage.kind) {
-    case "pending":
     case "blocked":
+      return `Waits for ${stage.behind} to go back first (${stage.why}); \`baton rollout abort ${service}\` gives it up.`;
+    case "pending":
     case "preparing":
       if (hosts.length > 0) return `${service} is about to move from ${from} to ${to}.`;
       return `No host matches the placement of ${service}: it begins when one connects, and \`baton rollout abort ${service}\` gives it up.`;
     case "step":
+      if (programOf(rollout).length > 0 && !programOver(rollout)) return program(rollout, context);
       if (stage.of === "baking")
         return `Every host serves ${to}; it is watched for ${bakeLeft(rollout, context.now)} more before it is stable; \`baton rollout promote ${service}\` does not wait.`;
       return `${done} of ${hosts.length} hosts serve ${to}; ${waits(rollout)}; \`baton rollout abort ${service}\` goes back to ${from}.`;
@@ -96,6 +99,31 @@ export function describe(rollout: Rollout, context: Described): string {
   }
 }
 
+/** Where the program is, what that waits for, and what moves it on. */
+function program(rollout: Rollout, context: Described): string {
+  const { service, step, strategy } = rollout;
+  const at = currentStep(rollout);
+  if (at === undefined) return "";
+  const where = `Step ${step.index + 1} of ${programOf(rollout).length}, ${stepText(at)}`;
+  const on = `\`baton rollout promote ${service}\` does not wait, \`baton rollout abort ${service}\` goes back`;
+  if (step.sinceMs === 0) return `${where}: ${waits(rollout)} before it begins; ${on}.`;
+  if (step.confirmedAtMs === 0) return `${where}: waits for every host to confirm it (${waits(rollout)}); ${on}.`;
+  switch (at.kind) {
+    case "pause": {
+      const left = at.durationMs === null ? 0 : Math.max(0, step.confirmedAtMs + at.durationMs - context.now);
+      return `${where}: goes on in ${formatDuration(Math.ceil(left / 1_000) * 1_000)}; ${on}.`;
+    }
+    case "analysis": {
+      const run = rollout.analyses.find((one) => one.id === at.id);
+      return `${where}: ${run === undefined || run.message === "" ? "measuring" : run.message}; ${on}.`;
+    }
+    case "setWeight":
+    case "setHeaderRoute":
+    case "setMirrorRoute":
+      return `${where}: ${strategy.kind === "canary" ? waits(rollout) : "confirmed"}; ${on}.`;
+  }
+}
+
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 function waits(rollout: Rollout): string {
@@ -116,7 +144,7 @@ const WAY_ON: Readonly<Record<Pause["reason"], string>> = {
   Manual: "`resume` goes on, `abort` rolls back",
   Step: "`promote` goes on, `abort` rolls back",
   AwaitingApproval: "`promote` approves, `abort` rolls back",
-  Inconclusive: "`promote` goes on all the same, `abort` rolls back",
+  Inconclusive: "`promote` goes on all the same, `resume` measures again, `abort` rolls back",
   FleetPartitioned: "it goes on by itself when they report again, `resume` goes on without them, `abort` rolls back",
   DrainTimeout: "`resume` waits as long again, `promote` ends what is in flight, `abort` rolls back",
   UnexplainedLoss: "`resume` goes on all the same, `abort` rolls back",

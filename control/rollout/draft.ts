@@ -12,6 +12,8 @@ export class Draft {
   readonly context: Context;
   readonly evidence: Evidence;
   readonly #journal: JournalEntry[] = [];
+  readonly #index: Map<string, number>;
+  #hosts: HostTrack[] | null = null;
   #rollout: Rollout;
 
   constructor(rollout: Rollout, context: Context) {
@@ -19,6 +21,7 @@ export class Draft {
     this.context = context;
     this.evidence = new Evidence(rollout, context);
     this.#rollout = rollout;
+    this.#index = new Map(rollout.hosts.map((track, at) => [track.host, at]));
   }
 
   get rollout(): Rollout {
@@ -39,14 +42,25 @@ export class Draft {
 
   /** Keeps the object when the track stays as it is, so that "nothing changed" can be seen. */
   track(host: string, patch: Partial<HostTrack>): void {
-    const hosts = this.#rollout.hosts.map((track) =>
-      track.host === host && differs(track, patch) ? { ...track, ...patch } : track,
-    );
-    if (hosts.some((track, i) => track !== this.#rollout.hosts[i])) this.#rollout = { ...this.#rollout, hosts };
+    const at = this.#index.get(host);
+    const track = at === undefined ? undefined : this.#rollout.hosts[at];
+    if (at === undefined || track === undefined || !differs(track, patch)) return;
+    this.#own()[at] = { ...track, ...patch };
   }
 
   add(tracks: readonly HostTrack[]): void {
-    if (tracks.length > 0) this.#rollout = { ...this.#rollout, hosts: [...this.#rollout.hosts, ...tracks] };
+    if (tracks.length === 0) return;
+    const hosts = this.#own();
+    for (const track of tracks) this.#index.set(track.host, hosts.push(track) - 1);
+  }
+
+  /** The draft's own list of tracks: copied once, or a step over a thousand hosts would copy it a thousand times. */
+  #own(): HostTrack[] {
+    if (this.#hosts === null) {
+      this.#hosts = [...this.#rollout.hosts];
+      this.#rollout = { ...this.#rollout, hosts: this.#hosts };
+    }
+    return this.#hosts;
   }
 
   stage(stage: Stage): void {

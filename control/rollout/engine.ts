@@ -2,7 +2,7 @@
  * The rollout engine: where a rollout goes next, decided from evidence alone. Level-triggered: it may be asked as often
  * as one likes, after any restart, with the same answer for the same facts.
  *
- *   judge → halt → advance each host one rung → begin the next → bake → promote       (forward.ts)
+ *   judge → halt → program → advance each host one rung → begin the next → bake → promote   (forward.ts)
  *   capacity → traffic → drain → rolled back                                         (back.ts)
  *
  * Errors  none: a plan that would break an invariant is not returned; the rollout pauses and names it instead.
@@ -13,6 +13,7 @@ import { Draft } from "./draft.ts";
 import { finish, rollOn } from "./forward.ts";
 import { halt } from "./halt.ts";
 import { observe } from "./observe.ts";
+import { stickyOf } from "./program.ts";
 import { settle } from "./settle.ts";
 import { tracksFor } from "./tracks.ts";
 import type { Beginning, Context, Decision } from "./types.ts";
@@ -39,9 +40,11 @@ export function begin(input: Beginning): Decision {
     acknowledgedLoss: 0,
     without: [],
     skipBakes: false,
-    step: { index: 0, sinceMs: input.now, confirmedAtMs: 0, promoted: false },
+    step: { index: 0, sinceMs: 0, confirmedAtMs: 0, promoted: false },
     split: { weight: 0, routes: [], mirrors: [] },
     analyses: [],
+    accepted: [],
+    lastBegunAtMs: 0,
     fastTrack: input.fastTrack ?? false,
     judgedFrom: {},
     actor: input.actor,
@@ -64,7 +67,13 @@ export function begin(input: Beginning): Decision {
 }
 
 export function desires(rollout: Rollout): readonly HostDesire[] {
-  return rollout.hosts.map(({ host, revisions, routed }) => ({ host, revisions, routed, split: null }));
+  const { split, strategy, to } = rollout;
+  return rollout.hosts.map(({ host, revisions, routed, stage }) => ({
+    host,
+    revisions,
+    routed,
+    split: stage === "splitting" ? { ...split, target: to, sticky: stickyOf(strategy) } : null,
+  }));
 }
 
 export function step(rollout: Rollout, context: Context): Decision {

@@ -1,14 +1,18 @@
 /** Rolling on: judge, halt if need be, take every moving host one rung further, begin the next ones, bake, promote. */
 import type { HostTrack, Stage } from "../model/rollout.ts";
+import { advanceAnalyses, concludeAnalyses } from "./analyses.ts";
 import type { Draft } from "./draft.ts";
 import { turnBack } from "./back.ts";
 import { halt, hold, maySupplant } from "./halt.ts";
 import { begun, failure } from "./judge.ts";
+import { programOf, programOver } from "./program.ts";
+import { evidenceIsEnough, programStage, runProgram } from "./steps.ts";
 import { advance, moving } from "./track.ts";
 import { beginHosts } from "./window.ts";
 import { list, versionName } from "./words.ts";
 
 export function rollOn(draft: Draft): void {
+  advanceAnalyses(draft);
   const failed = failure(draft, draft.rollout.pause === null);
   if (failed !== null && draft.rollout.strategy.autoRevert) {
     turnBack(draft, failed);
@@ -16,14 +20,15 @@ export function rollOn(draft: Draft): void {
   }
   if (failed !== null && maySupplant(draft.rollout.pause)) hold(draft, { reason: "Unhealthy", message: failed });
   halt(draft);
+  runProgram(draft);
   const { pause } = draft.rollout;
   for (const track of draft.before.hosts) {
     if (pause === null || (pause.reason === "Manual" && outOfRouting(track))) advance(draft, track);
   }
   if (pause !== null) return;
   beginHosts(draft);
-  draft.stage(stepOf(draft));
-  if (baked(draft)) promote(draft);
+  draft.stage(programStage(draft) ?? stepOf(draft));
+  if (baked(draft) && evidenceIsEnough(draft)) promote(draft);
 }
 
 /** A pause leaves capacity as it is; a host that it caught half-way in place is short of it, and goes on. */
@@ -31,7 +36,8 @@ const outOfRouting = (track: HostTrack): boolean => track.way === "in-place" && 
 
 function stepOf(draft: Draft): Stage {
   const { hosts } = draft.rollout;
-  const step = hosts.filter((track) => begun(track) || (moving(track) && track.goal !== 0)).length;
+  const began = hosts.filter((track) => begun(track) || (moving(track) && track.goal !== 0)).length;
+  const step = programOf(draft.rollout).length === 0 ? began : draft.rollout.step.index;
   const active = hosts.filter(moving);
   if (active.length === 0) return { kind: "step", step, of: hosts.every(doneOr(draft)) ? "baking" : "applying" };
   if (active.some((track) => !draft.evidence.confirmed(track.host))) return { kind: "step", step, of: "applying" };
@@ -53,13 +59,14 @@ function baked(draft: Draft): boolean {
   if (!stay.some((track) => track.stage === "done")) return false;
   const well = (track: HostTrack): boolean =>
     evidence.leftBehind(track.host) || (evidence.live(track.host) && evidence.healthy(track.host, track.goal));
-  if (!stay.every(well) || !evidence.gatewaysConfirmed()) return false;
+  if (!programOver(rollout) || !stay.every(well) || !evidence.gatewaysConfirmed()) return false;
   const lastMoved = Math.max(...stay.map((track) => (track.stage === "done" ? track.sinceMs : 0)));
   return rollout.skipBakes || context.now - lastMoved >= strategy.minHealthyMs;
 }
 
 function promote(draft: Draft): void {
   draft.stage({ kind: "promoting" });
+  concludeAnalyses(draft);
   draft.note("Promoted", `${versionName(draft.context, draft.rollout.to)} is stable now`);
 }
 

@@ -2,7 +2,8 @@
  * What stops a rollout without blaming the new version: the rollout pauses, says why, and which command moves it on.
  *
  * Clears itself when the cause is gone   FleetPartitioned, Rejected, DrainTimeout
- * Waits for an operator                  Manual, UnexplainedLoss, Unhealthy, InvariantViolation
+ * Waits for an operator                  Manual, Step, AwaitingApproval, Inconclusive, UnexplainedLoss, Unhealthy,
+ *                                        InvariantViolation
  *
  * Rolling on, a pause freezes every host where it is: both versions up on a host that surges. Only hosts that an
  * operator's pause caught out of routing are taken to their end, so that capacity comes back. Rolling back, a pause
@@ -10,6 +11,7 @@
  */
 import type { Pause, PauseReason } from "../model/rollout.ts";
 import { formatDuration } from "../../proto/contract/units.ts";
+import { undecided } from "./analyses.ts";
 import { drainState, drainTimeoutMs } from "./drain.ts";
 import type { Draft } from "./draft.ts";
 import { isBack } from "./track.ts";
@@ -29,7 +31,7 @@ export const maySupplant = (pause: Pause | null): boolean => pause === null || C
 export function halt(draft: Draft): void {
   const { pause } = draft.rollout;
   if (!maySupplant(pause)) return;
-  const found = loss(draft) ?? overdue(draft) ?? rejected(draft) ?? partitioned(draft);
+  const found = loss(draft) ?? overdue(draft) ?? rejected(draft) ?? partitioned(draft) ?? inconclusive(draft);
   if (found !== null) {
     if (pause?.reason !== found.reason || pause.message !== found.message) hold(draft, found);
   } else if (pause !== null) {
@@ -64,6 +66,11 @@ function loss(draft: Draft): Cause | null {
     reason: "UnexplainedLoss",
     message: `${more} lost since ${rollout.acknowledgedLoss === 0 ? "it began" : "it was resumed"}, and nothing explains it`,
   };
+}
+
+function inconclusive(draft: Draft): Cause | null {
+  const message = isBack(draft) ? null : undecided(draft.rollout);
+  return message === null ? null : { reason: "Inconclusive", message };
 }
 
 function overdue(draft: Draft): Cause | null {

@@ -33,7 +33,12 @@ export function check(before: Rollout, after: Rollout, context: Context): readon
       ...news(prior, next, evidence),
     );
   }
-  return [...found, ...availability(before, after, evidence, context), ...stopped(before, after, evidence, context)];
+  return [
+    ...found,
+    ...weights(before, after, evidence),
+    ...availability(before, after, evidence, context),
+    ...stopped(before, after, evidence, context),
+  ];
 }
 
 const modeOf = (track: HostTrack, revision: number) =>
@@ -56,6 +61,32 @@ function capacity(prior: HostTrack, next: HostTrack, evidence: Evidence): readon
     },
   ];
 }
+
+/**
+ * I1: more is sent to a version only where it is ready on every host that takes its share; less, only where the version
+ * before is. I5: and only when all of them have confirmed what was asked before.
+ */
+function weights(before: Rollout, after: Rollout, evidence: Evidence): readonly Violation[] {
+  const change = after.split.weight - before.split.weight;
+  const taking = after.hosts.filter((t) => t.stage === "splitting" && !evidence.leftBehind(t.host));
+  if (change === 0 || taking.length === 0) return [];
+  const found: Violation[] = [];
+  const unready = taking.filter((t) => !evidence.up(t.host, change > 0 ? t.goal : t.home));
+  if (unready.length > 0) {
+    const to = `${before.split.weight} to ${after.split.weight}`;
+    found.push({ invariant: "I1", message: `the weight would go from ${to} with ${names(unready)} not ready for it` });
+  }
+  const silent = taking.filter((t) => !evidence.confirmed(t.host));
+  if (change > 0 && silent.length > 0) {
+    found.push({
+      invariant: "I5",
+      message: `the weight would rise without ${names(silent)} having confirmed the last one`,
+    });
+  }
+  return found;
+}
+
+const names = (tracks: readonly HostTrack[]): string => tracks.map((track) => track.host).join(", ");
 
 /** I2: nothing is retired that takes traffic or has something in flight, but for a deadline that may cut it. */
 function retirement(prior: HostTrack, next: HostTrack, evidence: Evidence, context: Context): readonly Violation[] {
@@ -103,6 +134,8 @@ function availability(before: Rollout, after: Rollout, evidence: Evidence, conte
   return [{ invariant: "I3", message: `${total} hosts would not be serving; maxUnavailable allows ${unavailable}` }];
 }
 
+const BY_HAND: ReadonlySet<string> = new Set(["Step", "AwaitingApproval", "Manual"]);
+
 /** I6: a paused rollout, or one that has lost something unexplained, or whose version exits, gives the version to nobody new. */
 function stopped(before: Rollout, after: Rollout, evidence: Evidence, context: Context): readonly Violation[] {
   if (after.stage.kind !== "step") return [];
@@ -111,19 +144,22 @@ function stopped(before: Rollout, after: Rollout, evidence: Evidence, context: C
     const prior = had.get(track.host);
     return prior?.stage === "waiting" && track.stage !== "waiting" && track.goal !== 0;
   });
-  if (fresh.length === 0) return [];
-  const why =
-    after.pause !== null
-      ? `paused (${after.pause.reason})`
-      : context.view.unexplainedLoss > after.acknowledgedLoss
-        ? "unexplained loss"
-        : before.hosts.some(
-              (track) => track.servesSinceMs > 0 && evidence.exits(track.host, track.goal) > track.exitsAllowed,
-            )
-          ? "an exit of the new version"
+  const more = after.split.weight > before.split.weight;
+  if (fresh.length === 0 && !more) return [];
+  // At a step's own pause, the operator may set the weight by hand.
+  const paused = after.pause !== null && (fresh.length > 0 || !BY_HAND.has(after.pause.reason));
+  const why = paused
+    ? `paused (${after.pause?.reason ?? ""})`
+    : context.view.unexplainedLoss > after.acknowledgedLoss
+      ? "unexplained loss"
+      : before.hosts.some(
+            (track) => track.servesSinceMs > 0 && evidence.exits(track.host, track.goal) > track.exitsAllowed,
+          )
+        ? "an exit of the new version"
+        : after.analyses.some((run) => run.phase === "failed")
+          ? "a failed analysis"
           : null;
   if (why === null) return [];
-  return [
-    { invariant: "I6", message: `${fresh.map((track) => track.host).join(", ")} would begin in spite of ${why}` },
-  ];
+  const what = fresh.length === 0 ? "the weight would rise" : `${names(fresh)} would begin`;
+  return [{ invariant: "I6", message: `${what} in spite of ${why}` }];
 }

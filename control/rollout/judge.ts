@@ -9,12 +9,18 @@
 import type { HostTrack } from "../model/rollout.ts";
 import type { VersionTraffic } from "../model/view.ts";
 import { formatDuration } from "../../proto/contract/units.ts";
+import { analysisFailed } from "./analyses.ts";
 import { drainState } from "./drain.ts";
 import type { Draft } from "./draft.ts";
+import { warmMs } from "./program.ts";
+import { waitsItsTime } from "./steps.ts";
 import { moving } from "./track.ts";
 import { list, versionName } from "./words.ts";
 
 const CLEARLY_WORSE_Z = 3;
+
+/** Stages in which the target has been given traffic. */
+export const SERVES: ReadonlySet<HostTrack["stage"]> = new Set(["splitting", "shifting", "restoring"]);
 
 /** Has the target been asked of this host yet? */
 export function begun(track: HostTrack): boolean {
@@ -30,14 +36,14 @@ export function failure(draft: Draft, deadlines: boolean): string | null {
     const found = crashed(draft, track) ?? neverReady(draft, track, deadlines) ?? unready(draft, track);
     if (found !== null) return found;
   }
-  return errorRate(draft) ?? (deadlines ? stuck(draft) : null);
+  return analysisFailed(draft.rollout) ?? errorRate(draft) ?? (deadlines ? stuck(draft) : null);
 }
 
 export function crashed(draft: Draft, track: HostTrack): string | null {
   const exits = draft.evidence.exits(track.host, track.towards);
   if (exits <= track.exitsAllowed) return null;
   const version = versionName(draft.context, track.towards);
-  const served = track.servesSinceMs > 0 || track.stage === "shifting" || track.stage === "restoring";
+  const served = track.servesSinceMs > 0 || SERVES.has(track.stage);
   // One was allowed beyond what it had exited before this rollout, or before the operator went on.
   const times = exits - track.exitsAllowed + 1;
   const how = served ? "exited while it served" : `exited ${times} times before it was ready`;
@@ -81,6 +87,8 @@ function lastWords(draft: Draft, track: HostTrack): string {
 function errorRate(draft: Draft): string | null {
   const { strategy } = draft.rollout;
   const { from, to } = draft.context;
+  // An analysis says more, and its bound on false alarms holds for any number of looks; a fixed limit's does not.
+  if (strategy.analysis !== null && !draft.rollout.fastTrack) return null;
   // One label for both: their answers can't be told apart, and nothing is concluded.
   if (from?.version === to.version) return null;
   const fresh = since(draft, to.version);
@@ -126,6 +134,7 @@ function stuck(draft: Draft): string | null {
   if (context.now - rollout.progressAtMs < progressDeadlineMs) return null;
   if (evidence.concerned().some((host) => evidence.lease(host) === "unknown")) return null;
   if (rollout.hosts.some((track) => draining(draft, track) || baking(draft, track))) return null;
+  if (waitsItsTime(draft)) return null;
   const waits = rollout.hosts.filter((track) => track.stage !== "done" && !evidence.leftBehind(track.host));
   if (waits.length === 0 && evidence.gatewaysConfirmed()) return null;
   const on = waits.filter(moving).length > 0 ? waits.filter(moving) : waits;
@@ -142,7 +151,6 @@ function draining(draft: Draft, track: HostTrack): boolean {
 }
 
 function baking(draft: Draft, track: HostTrack): boolean {
-  const { minHealthyMs } = draft.rollout.strategy;
   const since = Math.max(track.servesSinceMs, track.healthyAtMs);
-  return moving(track) && track.healthyAtMs > 0 && draft.context.now - since < minHealthyMs;
+  return moving(track) && track.healthyAtMs > 0 && draft.context.now - since < warmMs(draft.rollout.strategy);
 }

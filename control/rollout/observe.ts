@@ -2,6 +2,7 @@
 import type { HostTrack } from "../model/rollout.ts";
 import type { Draft } from "./draft.ts";
 import { newcomers } from "./tracks.ts";
+import { SERVES } from "./judge.ts";
 
 export function observe(draft: Draft): void {
   const { evidence, context } = draft;
@@ -20,7 +21,7 @@ function readiness(draft: Draft, track: HostTrack): Partial<HostTrack> {
   if (track.towards === 0 || !track.revisions.some((asked) => asked.revision === track.towards)) return {};
   if (!evidence.live(track.host)) return { unhealthyAtMs: 0 };
   if (!evidence.healthy(track.host, track.towards)) {
-    const serves = track.servesSinceMs > 0 || track.stage === "shifting" || track.stage === "restoring";
+    const serves = track.servesSinceMs > 0 || SERVES.has(track.stage);
     const since = track.unhealthyAtMs === 0 ? context.now : track.unhealthyAtMs;
     return { healthyAtMs: 0, healthyMark: 0, unhealthyAtMs: serves ? since : 0 };
   }

@@ -7,6 +7,7 @@
 import type { HostDesire, HostStage, HostTrack } from "../model/rollout.ts";
 import { drainState } from "./drain.ts";
 import type { Draft } from "./draft.ts";
+import { programOver, splits, warmMs } from "./program.ts";
 import { list, versionName } from "./words.ts";
 
 type Asked = HostDesire["revisions"];
@@ -23,6 +24,12 @@ export const standby = (revisions: Asked, revision: number): Asked =>
 export const shifted = (revisions: Asked, revision: number): Asked => [
   ...draining(revisions, revision),
   { revision, mode: "serving" },
+];
+/** Both take their weight of new requests; what else runs finishes what it has. */
+export const split = (revisions: Asked, home: number, goal: number): Asked => [
+  ...draining(revisions, home).filter((asked) => asked.revision !== goal),
+  { revision: home, mode: "serving" },
+  { revision: goal, mode: "serving" },
 ];
 /** Nothing but `revision` stays as it is; the rest drains. */
 export const draining = (revisions: Asked, revision: number): Asked =>
@@ -49,9 +56,10 @@ const camel = (text: string): string =>
 export function advance(draft: Draft, track: HostTrack): Turn {
   switch (track.stage) {
     case "waiting":
-    case "splitting":
     case "done":
       return "waits";
+    case "splitting":
+      return splitting(draft, track);
     case "removing":
       return removing(draft, track);
     case "starting":
@@ -109,6 +117,13 @@ function starting(draft: Draft, track: HostTrack): Turn {
   if (!evidence.healthy(track.host, track.towards)) return wait(draft, track, `for ${version} to be ready`);
   if (!held(draft, track, track.healthyAtMs)) return wait(draft, track, `for ${version} to stay ready`);
   const exitsAllowed = evidence.exits(track.host, track.towards);
+  if (track.way === "surge" && splits(draft.rollout) && !isBack(draft) && !programOver(draft.rollout)) {
+    // A host that runs nothing else would take all of its traffic there: it waits for the program's end.
+    if (!servesHome(track)) return wait(draft, track, "for the traffic to be moved");
+    const revisions = split(track.revisions, track.home, track.goal);
+    const patch = { revisions, exitsAllowed, servesSinceMs: 0 };
+    return enter(draft, track, "splitting", patch, `${version} is ready and takes part in the traffic`);
+  }
   if (track.way === "surge") {
     const revisions = shifted(track.revisions, track.towards);
     return enter(
@@ -121,6 +136,21 @@ function starting(draft: Draft, track: HostTrack): Turn {
   }
   const patch = { revisions: only(track.towards), routed: true, exitsAllowed, servesSinceMs: 0 };
   return enter(draft, track, "restoring", patch, `${version} is ready and goes back into routing`);
+}
+
+const servesHome = (track: HostTrack): boolean =>
+  track.revisions.some((asked) => asked.revision === track.home && asked.mode === "serving");
+
+/** Both serve by weight, until the program is over; then the new one takes what the other has left. */
+function splitting(draft: Draft, track: HostTrack): Turn {
+  const { evidence, context, rollout } = draft;
+  const version = versionName(context, track.towards);
+  if (unconfirmed(draft, track)) return "waits";
+  if (track.servesSinceMs === 0) return mark(draft, track, { servesSinceMs: context.now });
+  if (!evidence.healthy(track.host, track.towards)) return wait(draft, track, `for ${version} to be ready again`);
+  if (!programOver(rollout)) return wait(draft, track, "");
+  const patch = { revisions: shifted(track.revisions, track.towards) };
+  return enter(draft, track, "shifting", patch, `${version} takes all new requests`);
 }
 
 function shifting(draft: Draft, track: HostTrack): Turn {
@@ -152,7 +182,7 @@ function drainingStage(draft: Draft, track: HostTrack): Turn {
   const kept = track.revisions.filter((asked) => asked.revision === track.towards);
   if (kept.some((asked) => asked.mode === "serving") && !isBack(draft)) {
     if (!evidence.healthy(track.host, track.towards)) return wait(draft, track, `for ${version} to be ready again`);
-    if (!held(draft, track, Math.max(track.servesSinceMs, track.healthyAtMs))) {
+    if (!held(draft, track, Math.max(track.servesSinceMs, track.healthyAtMs), warmMs(draft.rollout.strategy))) {
       return wait(draft, track, `for ${version} to bake`);
     }
   }
@@ -210,10 +240,10 @@ export function sweep(draft: Draft, track: HostTrack): boolean {
   return true;
 }
 
-/** Has it lasted for `minHealthyTime`? Back, and after `promote --full`, nothing is waited out. */
-function held(draft: Draft, track: HostTrack, sinceMs: number): boolean {
+/** Has it lasted, for `minHealthyTime` unless said otherwise? Back, and after `promote --full`, nothing is waited out. */
+function held(draft: Draft, track: HostTrack, sinceMs: number, forMs = draft.rollout.strategy.minHealthyMs): boolean {
   if (isBack(draft) || draft.rollout.skipBakes || track.towards === 0) return true;
-  return sinceMs > 0 && draft.context.now - sinceMs >= draft.rollout.strategy.minHealthyMs;
+  return sinceMs > 0 && draft.context.now - sinceMs >= forMs;
 }
 
 function leaving(draft: Draft, track: HostTrack): string {

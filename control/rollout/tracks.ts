@@ -4,6 +4,7 @@
  * rollback to a version that it is about to leave (RACES C6, retarget).
  *
  *   superseded on its way …          begins as
+ *   splitting                        waiting, on the revision before; the superseded target drains and is swept out
  *   in routing                       waiting; a standby of the superseded target drains and is swept out
  *   out of routing, still serving    removing
  *   out of routing, anything up      draining: all of it goes, then the new target starts
@@ -60,6 +61,10 @@ function blank(host: string, goal: number, home: number, now: number): HostTrack
 }
 
 function takenOn(over: HostTrack): Partial<HostTrack> {
+  if (over.stage === "splitting") {
+    // The superseded one had a share; what was there before takes all of it back, and never left.
+    return { revisions: [...draining(over.revisions, over.home), { revision: over.home, mode: "serving" }] };
+  }
   if (over.routed) {
     const serving = over.revisions.filter((asked) => asked.mode === "serving");
     const rest = over.revisions.filter((asked) => asked.mode !== "serving");

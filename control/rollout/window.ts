@@ -6,11 +6,15 @@
  * maxUnavailable  hosts that may be out of routing, whatever the reason: moved in place, drained by an operator, lost,
  *                 or with nothing ready. What is out for another reason leaves less for the rollout.
  * Percent         as Kubernetes: surge rounded up, unavailable down; one host surges when both come to nothing.
+ * Both by weight  no host goes out; `maxSurge` hosts start the new version at a time.
+ * Hosts by weight no more hosts begin than the program's present weight says (rounded up).
+ * Rolling         `firstHost` goes alone, `stagger` spreads the others, `orderBy` takes hosts group by group.
  * First rollout   all hosts at once: there is no traffic to protect yet (as Kubernetes and Nomad do).
  */
-import { resolveCount } from "../../proto/contract/units.ts";
+import { formatDuration, resolveCount, WHOLE } from "../../proto/contract/units.ts";
 import type { HostTrack, Rollout } from "../model/rollout.ts";
 import type { Draft } from "./draft.ts";
+import { currentStep, programOver, splits } from "./program.ts";
 import { draining, enter, moving, standby, sweep, type Turn } from "./track.ts";
 import type { Context } from "./types.ts";
 import { list, versionName } from "./words.ts";
@@ -27,7 +31,7 @@ export function slots(rollout: Rollout, context: Pick<Context, "from" | "to">): 
   const external =
     context.to.spec.run.kind === "external" && (context.from?.spec.run.kind ?? "external") === "external";
   // Nothing is started or stopped for external instances: both versions are there anyway, so no host need go out.
-  if (external) return { surge: Math.max(1, surge + unavailable), unavailable: 0 };
+  if (external || splits(rollout)) return { surge: Math.max(1, surge + unavailable), unavailable: 0 };
   return { surge: surge === 0 && unavailable === 0 ? 1 : surge, unavailable };
 }
 
@@ -59,10 +63,52 @@ export function beginHosts(draft: Draft): void {
   if (waiting.length === 0) return;
   const sick = unhealthyBefore(draft);
   for (const track of inOrder(draft, waiting)) {
-    if (sick.length > 0) draft.track(track.host, { waitingFor: `for ${list(sick)} to be healthy` });
-    else beginHost(draft, track);
+    const waitingFor = sick.length > 0 ? `for ${list(sick)} to be healthy` : turnOf(draft, track);
+    if (waitingFor !== "") draft.track(track.host, { waitingFor });
+    else if (beginHost(draft, track) === "moved") draft.set({ lastBegunAtMs: draft.context.now });
   }
 }
+
+/** Of hosts that serve both before and after: how many have begun, and how many the program asks for by now. */
+export function movedShare({ rollout, context }: Draft): { readonly moved: number; readonly due: number } {
+  const counted = rollout.hosts.filter((track) => track.goal !== 0 && track.home !== 0);
+  const moved = counted.filter((track) => track.stage !== "waiting").length;
+  if (programOver(rollout)) return { moved, due: counted.length };
+  // Hosts that the view has lost are among those that count: the share is of the fleet as it should be.
+  const due = Math.ceil((rollout.split.weight * counted.length) / WHOLE);
+  return { moved: context.cluster.hosts.length === 0 ? 0 : moved, due };
+}
+
+/** What a host's turn waits for besides a free slot; "" for nothing. */
+function turnOf(draft: Draft, track: HostTrack): string {
+  const { rollout, context } = draft;
+  if (rollout.from === 0 || track.goal === 0) return "";
+  if (currentStep(rollout) !== undefined && !splits(rollout)) {
+    const { moved, due } = movedShare(draft);
+    return track.home !== 0 && moved < due ? "" : "for the program to move more hosts";
+  }
+  const { strategy } = rollout;
+  if (strategy.kind !== "rolling") return "";
+  const begun = rollout.hosts.filter((t) => t.goal !== 0 && t.stage !== "waiting");
+  const first = strategy.firstHostMs === 0 || rollout.skipBakes || rollout.fastTrack ? undefined : begun[0];
+  if (first !== undefined && !watched(draft, strategy.firstHostMs)) {
+    return `for ${first.host}, which goes first, to be watched for ${formatDuration(strategy.firstHostMs)}`;
+  }
+  if (rollout.lastBegunAtMs > 0 && context.now < rollout.lastBegunAtMs + strategy.staggerMs) {
+    return `for ${formatDuration(strategy.staggerMs)} to pass since the host before began`;
+  }
+  const groups = context.cluster.groups ?? {};
+  const group = groups[track.host] ?? "";
+  const before = rollout.hosts.find((t) => {
+    const earlier = (groups[t.host] ?? "") < group;
+    return t.goal !== 0 && earlier && t.stage !== "done" && !draft.evidence.leftBehind(t.host);
+  });
+  return before === undefined ? "" : `for ${before.host}, whose ${strategy.orderBy} comes before`;
+}
+
+/** Some host has served long enough to be followed. */
+const watched = ({ rollout, context }: Draft, firstHostMs: number): boolean =>
+  rollout.hosts.some((t) => t.goal !== 0 && t.stage === "done" && context.now - t.sinceMs >= firstHostMs);
 
 /** Hosts that serve the target and are not known to be well: nobody follows them. */
 function unhealthyBefore(draft: Draft): readonly string[] {
@@ -79,7 +125,8 @@ function inOrder(draft: Draft, tracks: readonly HostTrack[]): readonly HostTrack
     if (!draft.evidence.serves(track)) return 0;
     return track.revisions.length > 1 ? 1 : 2;
   };
-  return tracks.toSorted((a, b) => rank(a) - rank(b));
+  const group = (track: HostTrack): string => draft.context.cluster.groups?.[track.host] ?? "";
+  return tracks.toSorted((a, b) => rank(a) - rank(b) || (group(a) < group(b) ? -1 : group(a) > group(b) ? 1 : 0));
 }
 
 function beginHost(draft: Draft, track: HostTrack): Turn {
@@ -117,7 +164,9 @@ function beginHost(draft: Draft, track: HostTrack): Turn {
     );
   }
   const room = slots(rollout, context);
-  const surging = rollout.hosts.filter((t) => moving(t) && t.way === "surge" && !evidence.leftBehind(t.host)).length;
+  // Where both serve by weight, both stay: it is the starting that is spread.
+  const surges = (t: HostTrack): boolean => (splits(rollout) ? t.stage === "starting" : moving(t) && t.way === "surge");
+  const surging = rollout.hosts.filter((t) => surges(t) && !evidence.leftBehind(t.host)).length;
   const exitsAllowed = evidence.exits(host, goal) + 1;
   const fresh = { healthyAtMs: 0, healthyMark: 0, unhealthyAtMs: 0, servesSinceMs: 0, exitsAllowed };
   if (rollout.from === 0 || surging < room.surge) {

@@ -3,11 +3,12 @@
  * it is asked unless the test says otherwise.
  */
 import type { Command, HostTrack, JournalEntry, Rollout } from "../../../control/model/rollout.ts";
+import type { ExternalMeasurement } from "../../../control/model/analysis.ts";
 import type { Revision } from "../../../control/model/service.ts";
 import type { FleetView, HostView, InstanceView, VersionTraffic } from "../../../control/model/view.ts";
 import { begin, command, step } from "../../../control/rollout/engine.ts";
 import type { Context, Decision, Refused } from "../../../control/rollout/types.ts";
-import type { RollingStrategy } from "../../../proto/contract/spec/types.ts";
+import type { RollingStrategy, StrategySpec } from "../../../proto/contract/spec/types.ts";
 import { revision, STRATEGY } from "../../sim/model/world.ts";
 
 export const START = 1_000_000;
@@ -31,7 +32,7 @@ export interface BenchOptions {
   readonly hosts?: readonly string[];
   readonly fromHosts?: readonly string[];
   readonly gateways?: readonly string[];
-  readonly strategy?: Partial<RollingStrategy>;
+  readonly strategy?: Partial<RollingStrategy> | StrategySpec;
   readonly onTimeout?: "cut" | "pause";
   readonly first?: boolean;
 }
@@ -50,9 +51,11 @@ export class Bench {
   readonly #hosts: readonly string[];
   readonly #fromHosts: readonly string[];
   readonly #gateways: readonly string[];
+  measurements: readonly ExternalMeasurement[] = [];
+  groups: Readonly<Record<string, string>> = {};
 
   constructor(options: BenchOptions = {}) {
-    const strategy = { ...STRATEGY, ...options.strategy };
+    const strategy = { ...STRATEGY, ...options.strategy } as RollingStrategy;
     const onTimeout = options.onTimeout ?? "cut";
     this.from = options.first === true ? null : revision(1, { strategy, onTimeout });
     this.to = revision(2, { strategy, onTimeout });
@@ -105,8 +108,9 @@ export class Bench {
   }
 
   context(view = this.view()): Context {
-    const cluster = { hosts: this.#hosts, fromHosts: this.#fromHosts };
-    return { from: this.from, to: this.to, view, now: this.now, epoch: this.epoch, cluster, measurements: [] };
+    const cluster = { hosts: this.#hosts, fromHosts: this.#fromHosts, groups: this.groups };
+    const { from, to, now, epoch, measurements } = this;
+    return { from, to, view, now, epoch, cluster, measurements };
   }
 
   step(view?: FleetView): Decision {
