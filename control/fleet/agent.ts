@@ -30,6 +30,13 @@ export interface Wanted {
   readonly hashes: Readonly<Record<string, string>>;
 }
 
+export interface InFlight {
+  readonly assignment: Assignment;
+  /** By service. */
+  readonly hashes: Readonly<Record<string, string>>;
+  readonly sentAt: Millis;
+}
+
 export type Sync = "SYNCED" | "STALE" | "NOT_SENT" | "REJECTED";
 export type Lease = "live" | "unknown" | "lost";
 
@@ -48,7 +55,11 @@ export class Agent {
   reportedInSession = false;
   /** The newest that the agent said is live. */
   applied: Applied | null = null;
-  inFlight: { readonly assignment: Assignment; readonly sentAt: Millis } | null = null;
+  inFlight: InFlight | null = null;
+  /** Something was in flight when a session ended: it may have been lost, or its workers may be about to take it. */
+  #unsettled = false;
+  /** It has refused something since its newest report was made, and may do with a part of it what it can. */
+  #refusedSince = false;
   /** `services`: by name, the hash of what was refused. */
   parked: { readonly hash: string; readonly services: Readonly<Record<string, string>>; readonly why: string } | null =
     null;
@@ -75,7 +86,7 @@ export class Agent {
     this.session = session;
     this.heardAt = now;
     this.reportedInSession = false;
-    this.inFlight = null;
+    this.#drop();
     // Whoever mended the host may have restarted it: what it refused is asked once more.
     this.parked = null;
     // The word of a new session stands: an agent that lost its state says so by saying nothing.
@@ -86,7 +97,7 @@ export class Agent {
   closed(session: SessionPort): boolean {
     if (this.session !== session) return false;
     this.session = null;
-    this.inFlight = null;
+    this.#drop();
     return true;
   }
 
@@ -95,6 +106,7 @@ export class Agent {
     const asked = this.inFlight?.assignment;
     if (asked === undefined || !sameFence(asked, applied)) return "";
     this.inFlight = null;
+    this.#unsettled = false;
     if (applied.hash !== asked.hash) {
       const why = `it confirmed generation ${asked.generation} with another hash than was sent`;
       this.parked = { hash: asked.hash, services: hashesOf(asked.services), why };
@@ -111,6 +123,8 @@ export class Agent {
     const asked = this.inFlight?.assignment;
     if (asked === undefined || !sameFence(asked, rejected)) return false;
     this.inFlight = null;
+    this.#unsettled = false;
+    this.#refusedSince = true;
     this.parked = { hash: asked.hash, services: hashesOf(asked.services), why: rejected.why };
     return true;
   }
@@ -121,6 +135,7 @@ export class Agent {
     this.report = report;
     this.reportedInSession = true;
     this.reportedAtMs = nowMs;
+    this.#refusedSince = false;
     if (report.applied === null) return;
     // A report may say it before the ack does, or in its place. One that says less is of an agent that has to do
     // without some of it, and is about to say so.
@@ -154,14 +169,29 @@ export class Agent {
     return this.wanted.services.filter(({ name }) => this.applied?.services[name] === this.wanted?.hashes[name]);
   }
 
+  /**
+   * The hash of what it does for this service, as its newest report says; "" while that may be out of date already.
+   *
+   * Two equal hashes alone prove nothing: asked A, then B, then A again, the agent may be about to take B while an older
+   * report still says A. So a report counts only when nothing else is on its way to the agent, and when it is no older
+   * than what the agent has confirmed or refused since.
+   */
+  liveHash(service: string): string {
+    const live = this.report?.applied ?? null;
+    if (live === null || this.#refusedSince || this.#mayChange()) return "";
+    if (this.applied !== null && !newer(live, this.applied)) return "";
+    const hash = live.services[service] ?? "";
+    return this.inFlight === null || (this.inFlight.hashes[service] ?? "") === hash ? hash : "";
+  }
+
   /** What is to be sent now, if anything. */
   due(): Wanted | null {
     const { wanted } = this;
     if (this.session === null || wanted === null || this.held !== "" || this.inFlight !== null) return null;
     // A host that has not said what runs on it may be serving what we don't know.
     if (!this.reportedInSession) return null;
-    if (wanted.hash === this.applied?.hash || wanted.hash === this.parked?.hash) return null;
-    return wanted;
+    if (wanted.hash === this.parked?.hash) return null;
+    return wanted.hash === this.applied?.hash && !this.#mayChange() ? null : wanted;
   }
 
   sync(now: Millis): { readonly sync: Sync; readonly reason: string } {
@@ -177,6 +207,19 @@ export class Agent {
     }
     if (this.session === null) return { sync: "STALE", reason: "it has no session with this controller" };
     return { sync: "NOT_SENT", reason: "its first report is awaited" };
+  }
+
+  /**
+   * It may still be taking what an earlier session or an earlier controller sent. Its answer to something newer proves
+   * that it does not: so it is asked once more, though all that is known of it is as it should be.
+   */
+  #mayChange(): boolean {
+    return this.#unsettled || (this.applied !== null && this.applied.epoch < this.toldEpoch);
+  }
+
+  #drop(): void {
+    if (this.inFlight !== null) this.#unsettled = true;
+    this.inFlight = null;
   }
 
   #confirm(applied: Applied): void {

@@ -183,10 +183,10 @@ export class Fleet {
       const due = agent.due();
       if (due === null || agent.session === null) continue;
       this.#generation += 1;
-      const { services, hash } = due;
+      const { services, hash, hashes } = due;
       const assignment: Assignment = { epoch, generation: this.#generation, hash, services };
       agent.toldEpoch = epoch;
-      agent.inFlight = { assignment, sentAt: this.#options.clock.monotonic() };
+      agent.inFlight = { assignment, hashes, sentAt: this.#options.clock.monotonic() };
       agent.session.send({ kind: "assignment", assignment });
       this.#options.log.debug({ host: agent.name, generation: this.#generation, hash }, "assignment sent");
     }

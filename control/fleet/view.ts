@@ -31,7 +31,7 @@ function hostView(fleet: Fleet, host: Host, service: string): HostView {
     role: host.role,
     lease: agent === undefined ? "lost" : fleet.leaseOf(agent),
     adminState: host.adminState,
-    appliedHash: report?.applied?.services[service] ?? "",
+    appliedHash: agent?.liveHash(service) ?? "",
     askedHash: agent?.held === "" ? (agent.wanted?.hashes[service] ?? "") : "",
     rejected: agent?.refusal(service) ?? "",
     instances: (report?.instances ?? []).filter((instance) => instance.service === service).map(instanceView),

@@ -43,6 +43,9 @@ export interface Delivery {
 export interface SimReport {
   readonly at: number;
   readonly seq: number;
+  /** The newest fence that it has answered, by taking or refusing it. */
+  readonly epoch: number;
+  readonly generation: number;
   readonly appliedHash: string;
   readonly rejected: string;
   readonly instances: readonly InstanceView[];
@@ -187,6 +190,8 @@ export class SimAgent {
     return {
       at: now,
       seq: ++this.#seq,
+      epoch: this.epoch,
+      generation: this.generation,
       appliedHash: this.appliedHash,
       rejected: this.rejectedHash,
       instances: this.instances.map((instance) => ({

@@ -8,9 +8,11 @@ import type { FleetView, HostView, VersionTraffic } from "../../../control/model
 import { begin, command, desires, step } from "../../../control/rollout/engine.ts";
 import type { Context, Decision } from "../../../control/rollout/types.ts";
 import { ended } from "../../../control/rollout/describe.ts";
-import type { SimReport } from "./agent.ts";
+import type { Delivery, SimReport } from "./agent.ts";
 
 const LEASE_MS = 3_000;
+/** What is not answered for so long was lost with its session. */
+const SESSION_MS = 1_000;
 
 export interface Plan {
   readonly before: Rollout;
@@ -29,6 +31,10 @@ export class SimController {
   traffic: Record<string, VersionTraffic> = {};
   unexplained = 0;
   wanted = new Map<string, AssignedService | null>();
+  /** At most one for each agent, until it is answered (control/fleet/agent.ts). */
+  inFlight = new Map<string, { readonly generation: number; readonly hash: string; at: number }>();
+  #generation = 0;
+  #sent = new Map<string, number>();
   #previous = new Map<string, AssignedService[]>();
   #reports = new Map<string, SimReport>();
   #heardAt = new Map<string, number>();
@@ -47,6 +53,26 @@ export class SimController {
     if (known !== undefined && known.seq >= report.seq) return;
     this.#reports.set(host, report);
     this.#heardAt.set(host, now);
+    const asked = this.inFlight.get(host);
+    if (asked?.generation === report.generation && report.epoch === this.epoch) this.inFlight.delete(host);
+  }
+
+  /** What is to be sent to an agent now: the newest, one at a time, and again while it is not answered. */
+  due(host: string, now: number): Omit<Delivery, "at"> | null {
+    const report = this.#reports.get(host);
+    // Nothing is asked of an agent before it has said what it runs: what is asked stands on that.
+    if (report === undefined || this.#silentFor(host, now) > LEASE_MS) return null;
+    const service = this.wanted.get(host) ?? null;
+    const hash = hashOf(service);
+    const asked = this.inFlight.get(host);
+    const answered = report.epoch === this.epoch && hash === report.appliedHash;
+    const wait = report.rejected === hash ? now - this.#sentAt(host) <= SESSION_MS : false;
+    if (wait || (asked === undefined ? answered : now - asked.at <= SESSION_MS)) return null;
+    // Its session broke: whether it took what was sent is not known, so what is asked now is sent in any case.
+    const generation = asked?.hash === hash ? asked.generation : ++this.#generation;
+    this.inFlight.set(host, { generation, hash, at: now });
+    this.#sent.set(host, now);
+    return { epoch: this.epoch, generation, service, hash };
   }
 
   /** Killed and started again: what was not stored is gone, and no one is heard of yet. */
@@ -56,6 +82,8 @@ export class SimController {
     this.#previous = new Map();
     this.#reports = new Map();
     this.#heardAt = new Map();
+    this.inFlight = new Map();
+    this.#generation = 0;
     this.#startedAt = now;
   }
 
@@ -154,18 +182,34 @@ export class SimController {
     const report = this.#reports.get(host.name);
     const heardAt = this.#heardAt.get(host.name);
     const asked = hashOf(this.wanted.get(host.name) ?? null);
-    const silentFor = now - (heardAt ?? this.#startedAt);
+    const silentFor = this.#silentFor(host.name, now);
     return {
       name: host.name,
       role: host.role,
       lease: silentFor > LEASE_MS ? "lost" : heardAt === undefined ? "unknown" : "live",
       adminState: host.adminState,
-      appliedHash: report?.appliedHash ?? "",
+      appliedHash: this.#liveHash(host.name),
       askedHash: asked,
       rejected: report?.rejected === asked && asked !== "" ? "no such file: ./server" : "",
       instances: report?.instances ?? [],
       endpointInFlight: report?.endpointInFlight ?? {},
     };
+  }
+
+  #sentAt(host: string): number {
+    return this.#sent.get(host) ?? 0;
+  }
+
+  #silentFor(host: string, now: number): number {
+    return now - (this.#heardAt.get(host) ?? this.#startedAt);
+  }
+
+  /** As in control/fleet/agent.ts: nothing else is on its way to it, and its word is of this epoch. */
+  #liveHash(host: string): string {
+    const report = this.#reports.get(host);
+    const asked = this.inFlight.get(host);
+    if (report === undefined || report.epoch !== this.epoch) return "";
+    return asked === undefined || asked.hash === report.appliedHash ? report.appliedHash : "";
   }
 
   #compile(now: number): void {

@@ -9,7 +9,7 @@ import { integer, seededRandom, type Random } from "../../../proto/kernel/random
 import type { Host, Revision } from "../../../control/model/service.ts";
 import { describe } from "../../../control/rollout/describe.ts";
 import { SimAgent, type Behaviour, type SimInstance, type SimReport } from "./agent.ts";
-import { hashOf, SimController } from "./controller.ts";
+import { SimController } from "./controller.ts";
 import { onApply, onPlan, type Truth } from "./oracle.ts";
 
 export const TICK_MS = 50;
@@ -70,13 +70,14 @@ export class World {
   served = 0;
   #requests: Request[] = [];
   #reports: { at: number; host: string; report: SimReport }[] = [];
-  #sent = new Map<string, { hash: string; generation: number; epoch: number; at: number }>();
+  #lossy: number;
   #operatorCut = false;
   #goesOnWithout: boolean;
   readonly #random: Random;
 
   constructor(options: WorldOptions) {
     this.options = options;
+    this.#lossy = options.lossy;
     this.#random = seededRandom(options.seed);
     this.#goesOnWithout = options.strategy.onPartition === "continue";
     const behaviour = (revision: number): Behaviour => options.behaviours[revision] ?? GOOD;
@@ -97,9 +98,11 @@ export class World {
   /** Revision 1 serves everywhere, and every agent has said so. */
   settle(): this {
     this.controller.service = { name: "shop", stable: 1, previous: 0, newest: 3 };
+    this.#lossy = 0;
     this.run(10_000);
     this.lost = 0;
     this.run(2_000);
+    this.#lossy = this.options.lossy;
     if (this.lost > 0) throw new Error("the world did not settle");
     return this;
   }
@@ -244,7 +247,7 @@ export class World {
   #report(): void {
     for (const agent of this.agents) {
       if (!agent.reachable || (this.now / TICK_MS) % (REPORT_MS / TICK_MS) !== agent.name.length % 5) continue;
-      if (this.#random.next() < this.options.lossy) continue;
+      if (this.#random.next() < this.#lossy) continue;
       const at = this.now + integer(this.#random, this.options.latencyMs);
       this.#reports.push({ at, host: agent.name, report: agent.report(this.now) });
     }
@@ -254,24 +257,12 @@ export class World {
     this.#reports = this.#reports.filter((entry) => entry.at > this.now);
   }
 
-  /** The newest is sent, and sent again while it is not applied: late, twice, out of order. */
+  /** Late, lost and out of order. */
   #send(): void {
-    const { controller } = this;
-    const view = controller.view(this.now);
     for (const agent of this.agents) {
-      // Nothing is asked of an agent before it has said what it runs: what is asked stands on that.
-      if (view.hosts[agent.name]?.lease !== "live") continue;
-      const service = controller.wanted.get(agent.name) ?? null;
-      const hash = hashOf(service);
-      const sent = this.#sent.get(agent.name);
-      const fresh = sent?.hash !== hash || sent.epoch !== controller.epoch;
-      const again = sent !== undefined && agent.appliedHash !== hash && this.now - sent.at > 1_000;
-      if (!fresh && !again) continue;
-      const generation = fresh ? (sent?.epoch === controller.epoch ? sent.generation + 1 : 1) : sent.generation;
-      this.#sent.set(agent.name, { hash, generation, epoch: controller.epoch, at: this.now });
-      if (!agent.reachable || this.#random.next() < this.options.lossy) continue;
-      const at = this.now + integer(this.#random, this.options.latencyMs);
-      agent.inbox.push({ at, epoch: controller.epoch, generation, service, hash });
+      const due = this.controller.due(agent.name, this.now);
+      if (due === null || !agent.reachable || this.#random.next() < this.#lossy) continue;
+      agent.inbox.push({ at: this.now + integer(this.#random, this.options.latencyMs), ...due });
     }
   }
 }

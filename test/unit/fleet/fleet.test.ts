@@ -4,6 +4,7 @@ import { Fleet } from "../../../control/fleet/fleet.ts";
 import { holdReason } from "../../../control/fleet/hold.ts";
 import type { Known } from "../../../control/fleet/hold.ts";
 import type { AssignedService, Assignment } from "../../../proto/contract/assignment.ts";
+import { serviceHash } from "../../../proto/contract/canonical.ts";
 import type { ControllerMessage, Hello } from "../../../proto/contract/session.ts";
 import { silentLog } from "../../../proto/kernel/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
@@ -208,6 +209,106 @@ describe("assignments", () => {
     fleet.flush(2);
     expect(again.session.assignments).toEqual([]);
     expect(again.agent.sync(0)).toMatchObject({ sync: "SYNCED" });
+  });
+});
+
+describe("what counts as confirmed", () => {
+  /** A host that was sent "a" and has said that it does it. */
+  function serving() {
+    const world = setup();
+    const { fleet, join, say } = world;
+    const { agent, session } = join("host-1");
+    agent.toldEpoch = 1;
+    say(agent, session, 1);
+    let seq = 1;
+    const ask = (accepting: boolean): Assignment | undefined => {
+      fleet.want("host-1", [service("shop", { accepting })], "");
+      fleet.flush(agent.toldEpoch);
+      return agent.session === session ? session.assignments.at(-1) : undefined;
+    };
+    const appliedOf = ({ epoch, generation, hash, services }: Assignment) => ({
+      ...{ epoch, generation, hash },
+      services: Object.fromEntries(services.map((one) => [one.name, serviceHash(one)])),
+    });
+    const ack = (asked: Assignment): void =>
+      fleet.receive(agent, session, { kind: "applied", applied: appliedOf(asked) });
+    const reports = (asked: Assignment, over: Session = session): void =>
+      fleet.receive(agent, over, { kind: "report", report: report({ seq: ++seq, applied: appliedOf(asked) }) });
+    const first = ask(true)!;
+    ack(first);
+    reports(first);
+    const hash = agent.wanted!.hashes["shop"]!;
+    expect(agent.liveHash("shop")).toBe(hash);
+    return { ...world, agent, session, first, hash, ask, ack, reports, appliedOf };
+  }
+
+  test("asked A, B and A again, the old word for A is none for the new one while B is on its way", () => {
+    const { agent, first, hash, ask, ack, reports, fleet, session } = serving();
+    const second = ask(false)!;
+    ask(true);
+    reports(first);
+    expect(agent.liveHash("shop")).toBe("");
+    ack(second);
+    fleet.flush(1);
+    const third = session.assignments.at(-1)!;
+    expect(third.generation).toBeGreaterThan(second.generation);
+    // A is in flight again, and the newest report says A: but it was made before B was live.
+    expect(agent.liveHash("shop")).toBe("");
+    reports(second);
+    expect(agent.liveHash("shop")).toBe("");
+    ack(third);
+    reports(third);
+    expect(agent.liveHash("shop")).toBe(hash);
+  });
+
+  test("what is in flight about another service does not take this one's word away", () => {
+    const { agent, hash, fleet } = serving();
+    fleet.want("host-1", [service("shop"), service("mail")], "");
+    fleet.flush(1);
+    expect(agent.inFlight).not.toBeNull();
+    expect(agent.liveHash("shop")).toBe(hash);
+    expect(agent.liveHash("mail")).toBe("");
+  });
+
+  test("a refusal may be of a part: what was reported before it proves nothing any more", () => {
+    const { agent, first, hash, ask, reports, fleet, session } = serving();
+    const { epoch, generation, hash: refused } = ask(false)!;
+    fleet.receive(agent, session, { kind: "rejected", rejected: { epoch, generation, hash: refused, why: "no" } });
+    ask(true);
+    expect(agent.liveHash("shop")).toBe("");
+    reports(first);
+    expect(agent.liveHash("shop")).toBe(hash);
+  });
+
+  test("what was in flight when a session ended is settled by a newer generation, though nothing else is wanted", () => {
+    const { agent, first, hash, ask, appliedOf, reports, fleet, session, join } = serving();
+    ask(false);
+    fleet.disconnected(agent, session);
+    const again = join("host-1", { applied: appliedOf(first) });
+    reports(first, again.session);
+    fleet.want("host-1", [service("shop")], "");
+    expect(agent.liveHash("shop")).toBe("");
+    fleet.flush(1);
+    const settling = again.session.assignments.at(-1)!;
+    expect(settling.hash).toBe(first.hash);
+    reports(settling, again.session);
+    expect(agent.liveHash("shop")).toBe(hash);
+    fleet.flush(1);
+    expect(again.session.assignments).toHaveLength(1);
+  });
+
+  test("what an earlier controller had in flight is settled by the first assignment of this one", () => {
+    const { fleet, join, reports, first, hash } = serving();
+    const { agent, session } = join("host-1", { applied: { ...first, services: { shop: hash } } });
+    agent.toldEpoch = 2;
+    reports(first, session);
+    fleet.want("host-1", [service("shop")], "");
+    expect(agent.liveHash("shop")).toBe("");
+    fleet.flush(2);
+    const settling = session.assignments.at(-1)!;
+    expect(settling).toMatchObject({ epoch: 2, hash: first.hash });
+    reports(settling, session);
+    expect(agent.liveHash("shop")).toBe(hash);
   });
 });
 
