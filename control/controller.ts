@@ -1,6 +1,6 @@
 /**
- * The controller, put together: store → registry, books, fleet → loop, operations → gRPC and HTTP. Read it top to
- * bottom to see what a start and a stop are.
+ * The controller, put together: store → registry, books, fleet, analysis → loop, operations → gRPC and HTTP. Read it
+ * top to bottom to see what a start and a stop are.
  *
  * Errors  `startController` rejects with StoreUnusable, TokenUnusable, ListenFailed: one sentence each, nothing left
  *         open behind it.
@@ -13,6 +13,12 @@ import type { Hello } from "../proto/contract/session.ts";
 import type { Clock } from "../proto/kernel/clock.ts";
 import type { Log } from "../proto/kernel/log.ts";
 import type { Random } from "../proto/kernel/random.ts";
+import { killGroup } from "../proto/runtime/process-group.ts";
+import type { Leave } from "./analysis/command.ts";
+import { due } from "./analysis/due.ts";
+import { measureWith } from "./analysis/measure.ts";
+import { AnalysisRunner } from "./analysis/runner.ts";
+import { readSourceTokens } from "./analysis/tokens.ts";
 import { readToken, TokenUnusable } from "./api/auth.ts";
 import { serveGrpc } from "./api/grpc.ts";
 import { serveHttp } from "./api/http.ts";
@@ -34,6 +40,10 @@ export interface ControllerOptions {
   readonly stateDir: string;
   readonly agentTokenFile?: string;
   readonly operatorTokenFile?: string;
+  /** Service documents may name programs that this process runs to measure a version. */
+  readonly analysisCommands?: boolean;
+  /** ORIGIN=FILE: bearer tokens for Prometheus and webhooks. */
+  readonly analysisTokens?: readonly string[];
   readonly software: string;
   readonly pid: number;
   readonly clock: Clock;
@@ -72,6 +82,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
       `${formatHostPort(options.http.address, options.http.port)} is beyond loopback: give --token-file or --operator-token-file`,
     );
   }
+  const tokens = readSourceTokens(options.analysisTokens ?? []);
   const leaseMs = options.leaseMs ?? SESSION.leaseMs;
   const reportEveryMs = options.reportEveryMs ?? SESSION.reportEveryMs;
 
@@ -96,10 +107,16 @@ export async function startController(options: ControllerOptions): Promise<Contr
       { clock, log, leaseMs, news },
       state.hosts.map((host) => host.name),
     );
+    const analysis = new AnalysisRunner({
+      ...{ clock, log, now, due, news: () => loop.poke() },
+      measure: measureWith({ clock, tokens, commands: options.analysisCommands === true ? leave() : null }),
+      active: () => registry.active(),
+      version: (service, revision) => registry.revision(service, revision)?.version ?? "",
+    });
     const metrics = controlMetrics({ registry, fleet, books, clock });
     const loop = new Loop({
       ...{ registry, fleet, books, serial, clock, log, now },
-      measurements: () => [],
+      measurements: (rollout) => analysis.results(rollout),
       measured: (ms) => metrics.round(ms),
       fenced: (why) => options.fatal(why),
     });
@@ -135,6 +152,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
     });
     undo.push(() => grpc.close());
     narrator.started(epoch, damaged, state.rollouts.filter((rollout) => rollout.endedAtMs === 0).length);
+    loop.onRound(() => analysis.look());
     loop.start();
 
     let stopped: Promise<void> | undefined;
@@ -143,6 +161,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
       narrator.event("controller_stopping", "", reason);
       await serial.idle();
       await loop.stop();
+      await analysis.stop();
       fleet.shutdown(reason);
       stopping.abort();
       await unwind();
@@ -153,3 +172,6 @@ export async function startController(options: ControllerOptions): Promise<Contr
     throw error;
   }
 }
+
+/** Commands see the controller's own environment: whoever gave them leave has put there what they need. */
+const leave = (): Leave => ({ env: process.env, killGroup });

@@ -1,11 +1,13 @@
 /** The controller's options, read once into a complete record. */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import type { ParseArgsConfig } from "node:util";
 import { parseHostPort } from "../proto/contract/address.ts";
 import { didYouMean } from "../proto/contract/nearest.ts";
 import { PORTS } from "../proto/contract/limits.ts";
 import { stateDir } from "../proto/contract/state-dir.ts";
 import type { Whose } from "../proto/contract/state-dir.ts";
+import { parseTokenOption } from "./analysis/tokens.ts";
 import type { ControllerOptions } from "./controller.ts";
 
 const GRPC = `127.0.0.1:${PORTS.controllerGrpc}`;
@@ -22,6 +24,9 @@ Runs a controller: keeps services and rollouts, tells agents what to do, answers
   --token-file FILE            the token that agents and operators must bring; needed beyond loopback
   --agent-token-file FILE      another one for agents
   --operator-token-file FILE   another one for operators
+  --analysis-commands          let service documents name programs that the controller runs to measure a version
+                               (metrics with a command); whoever may apply a service can then run them here
+  --analysis-token ORIGIN=FILE the bearer token for a Prometheus or webhook there; may be given again for another
   --log-level LEVEL            debug, info, warn, error or silent (default info)
   --help                       this text
 `;
@@ -36,7 +41,7 @@ export type Options =
       readonly logLevel: string;
       readonly controller: Pick<
         ControllerOptions,
-        "grpc" | "http" | "stateDir" | "agentTokenFile" | "operatorTokenFile"
+        "grpc" | "http" | "stateDir" | "agentTokenFile" | "operatorTokenFile" | "analysisCommands" | "analysisTokens"
       >;
     };
 
@@ -47,9 +52,11 @@ const NAMES = {
   "token-file": { type: "string" },
   "agent-token-file": { type: "string" },
   "operator-token-file": { type: "string" },
+  "analysis-commands": { type: "boolean", default: false },
+  "analysis-token": { type: "string", multiple: true, default: [] as string[] },
   "log-level": { type: "string", default: "info" },
   help: { type: "boolean", short: "h", default: false },
-} as const;
+} as const satisfies ParseArgsConfig["options"];
 
 export function readOptions(args: readonly string[], whose: Whose): Options {
   const wrong = (why: string): Options => ({ kind: "wrong", why });
@@ -75,6 +82,11 @@ export function readOptions(args: readonly string[], whose: Whose): Options {
   if (http === undefined) return wrong(`--http ${values.http} is no HOST:PORT`);
   const logLevel = values["log-level"];
   if (!LEVELS.includes(logLevel)) return wrong(`--log-level ${logLevel} is none of ${LEVELS.join(", ")}`);
+  const analysisTokens = values["analysis-token"];
+  const noToken = analysisTokens.find((token) => parseTokenOption(token) === undefined);
+  if (noToken !== undefined) {
+    return wrong(`--analysis-token ${noToken} is no ORIGIN=FILE, such as https://prometheus:9090=/etc/baton/token`);
+  }
   const agentTokenFile = values["agent-token-file"] ?? values["token-file"];
   const operatorTokenFile = values["operator-token-file"] ?? values["token-file"];
   return {
@@ -84,6 +96,8 @@ export function readOptions(args: readonly string[], whose: Whose): Options {
       grpc,
       http,
       stateDir: resolve(values.state ?? stateDir("control", whose)),
+      ...(values["analysis-commands"] ? { analysisCommands: true } : {}),
+      ...(analysisTokens.length === 0 ? {} : { analysisTokens }),
       ...(agentTokenFile === undefined ? {} : { agentTokenFile }),
       ...(operatorTokenFile === undefined ? {} : { operatorTokenFile }),
     },

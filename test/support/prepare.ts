@@ -9,7 +9,9 @@ import * as net from "node:net";
 import { ensurePrograms } from "./debian.ts";
 import type { Program } from "./debian.ts";
 
-const PROGRAMS: readonly Program[] = [];
+const PROGRAMS: readonly Program[] = [
+  { command: "prometheus", debian: "prometheus", why: "analysis is tested against a real one" },
+];
 
 try {
   // The keeper binds addresses without accepting on them, which Node can do from 26.4 on.

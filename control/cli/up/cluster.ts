@@ -118,6 +118,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   start("controller", "control/main.ts", [
     ...["--grpc", controllerAddress, "--http", httpAddress],
     ...["--state", join(options.folder, "controller")],
+    // Whoever may apply a service to this cluster runs programs here already, by way of its agents.
+    "--analysis-commands",
   ]);
   for (const name of [gateway, ...hosts]) {
     start(name, "agent/main.ts", [

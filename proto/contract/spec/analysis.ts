@@ -62,7 +62,7 @@ export interface TrafficSource {
   readonly version: "canary" | "stable";
 }
 
-/** GET ADDRESS/api/v1/query; the first sample of the answer. `{{service}}`, `{{canary}}`, `{{stable}}` are filled in. */
+/** GET ADDRESS/api/v1/query; a scalar, or a vector of one series. `{{service}}`, `{{canary}}`, `{{stable}}` are filled in. */
 export interface PrometheusSource {
   readonly kind: "prometheus";
   readonly address: string;
