@@ -11,19 +11,21 @@
  *   GET  /poll?ms=T          answers after T ms
  *   GET  /slow?ms=T          the head at once, the body after T ms
  *   GET  /ws                 WebSocket: each message comes back in JSON, with this connection's number for it
+ *   GET  /stats              how many requests of the above this instance has seen, and has in its hands
  *   GET  /healthz            200, or 503 while not ready or stopping
  *
  * Built on node:http with its defaults, the 5 s keep-alive timeout among them, on purpose: it closes idle connections
  * under a proxy's feet, as most apps do (RACES R1).
  */
 import { createHash } from "node:crypto";
-import { createServer } from "node:http";
+import { createServer, STATUS_CODES } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { setTimeout as wait } from "node:timers/promises";
 import { WebSocketServer } from "ws";
 import type { WebSocket } from "ws";
 import type { Behaviour } from "./behaviour.ts";
+import { Faults } from "./faults.ts";
 import { page } from "./page.ts";
 import type { Identity } from "./page.ts";
 import { pattern, patternSha256 } from "./pattern.ts";
@@ -42,10 +44,23 @@ export interface DemoApp {
   stop(): void;
 }
 
+export interface DemoOptions {
+  readonly identity: Identity;
+  readonly behaviour: Behaviour;
+  /** Ends the process, as the behaviour asks for; whatever is in flight goes with it. */
+  readonly crash: () => void;
+}
+
 type Handler = (request: IncomingMessage, response: ServerResponse, query: URLSearchParams) => Promise<void> | void;
 
-export function demoApp(identity: Identity, behaviour: Behaviour): DemoApp {
+/** What is not the app's own work: it is not counted, and no behaviour but readiness touches it. */
+const ASIDE: ReadonlySet<string> = new Set(["/healthz", "/stats"]);
+
+export function demoApp({ identity, behaviour, crash }: DemoOptions): DemoApp {
   const { version, instance } = identity;
+  const faults = new Faults(behaviour);
+  const faultOf = (request: IncomingMessage, inFlight: number): ReturnType<Faults["of"]> =>
+    faults.of(performance.now(), inFlight, (name) => request.headers[name] !== undefined);
   const stopping = new AbortController();
   const sockets = new Set<WebSocket>();
   const orders = new Map<string, number>();
@@ -122,6 +137,9 @@ export function demoApp(identity: Identity, behaviour: Behaviour): DemoApp {
       await wait(number(query.get("ms"), 1_000, MAX_WAIT_MS));
       response.end(`slow but sure, ${version}\n`);
     },
+    "GET /stats": (_request, response) => {
+      json(response, 200, { seen: faults.seen, inFlight: running });
+    },
     "GET /healthz": (_request, response) => {
       if (stopping.signal.aborted) json(response, 503, { status: "stopping" });
       else if (!behaviour.ready) json(response, 503, { status: "not ready: no database" });
@@ -140,10 +158,15 @@ export function demoApp(identity: Identity, behaviour: Behaviour): DemoApp {
       json(response, 404, { error: `no such thing: ${method} ${url.pathname}` });
       return;
     }
-    if (url.pathname !== "/healthz") {
-      if (behaviour.delayMs > 0) await wait(behaviour.delayMs);
-      if (behaviour.failing) {
-        json(response, 500, { error: "this version answers everything with 500" });
+    if (!ASIDE.has(url.pathname)) {
+      const fault = faultOf(request, running);
+      if (fault.kind === "crash") {
+        crash();
+        return;
+      }
+      if (fault.delayMs > 0) await wait(fault.delayMs);
+      if (fault.kind === "error") {
+        json(response, fault.status, { error: fault.why });
         return;
       }
     }
@@ -182,7 +205,10 @@ export function demoApp(identity: Identity, behaviour: Behaviour): DemoApp {
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on("error", () => socket.destroy());
     const path = new URL(request.url ?? "/", "http://demo").pathname;
-    const status = path !== "/ws" ? "404 Not Found" : behaviour.failing ? "500 Internal Server Error" : undefined;
+    const fault = faultOf(request, running + 1);
+    if (fault.kind === "crash") crash();
+    const refused = fault.kind === "error" ? `${fault.status} ${STATUS_CODES[fault.status] ?? ""}` : undefined;
+    const status = path !== "/ws" ? "404 Not Found" : refused;
     if (status === undefined) {
       upgrades.handleUpgrade(request, socket, head, (ws) => upgrades.emit("connection", ws));
     } else {
