@@ -5,7 +5,6 @@
  * Kept by the controller's store through `checkpoint`: counts, what was judged and what is still to be judged go there
  * in one batch, so that a controller killed at any moment finds books that agree with each other.
  */
-import { CUT_CAUSES, LOSS_CAUSES } from "../../proto/contract/report.ts";
 import type { InstanceReport, Report } from "../../proto/contract/report.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { VersionTraffic } from "../model/view.ts";
@@ -13,15 +12,17 @@ import { AgentCounts } from "./counts.ts";
 import type { Entered } from "./counts.ts";
 import { Explainer } from "./explain.ts";
 import type { Judged } from "./explain.ts";
-import { add, between, sum, ZERO } from "./totals.ts";
+import { byVersion, NOTES, sumOf, withNote } from "./sum.ts";
+import { Tally } from "./tally.ts";
+import { between, sum } from "./totals.ts";
 import type { Span } from "./totals.ts";
-import type { Evidence, HostCounts, LedgerSum, Note, RolloutLedger, Snapshot, Totals } from "./types.ts";
+import type { Evidence, HostCounts, LedgerSum, RolloutLedger, Snapshot, Totals } from "./types.ts";
 import { UnaskedEnds } from "./unasked-ends.ts";
 
 /** Hosts whose failed instance is kept a rollout. */
 const WITNESSES = 20;
-/** Notes kept a rollout; the counts of later ones are still in the sums. */
-const NOTES = 200;
+/** Pages stored in one checkpoint, besides urgent ones: a commit of more would hold up the loop. */
+const PAGES = 1_000;
 
 export interface Stored {
   readonly counts: readonly HostCounts[];
@@ -33,15 +34,22 @@ export class Books {
   readonly #ends = new Map<string, UnaskedEnds>();
   readonly #ledgers = new Map<string, RolloutLedger>();
   readonly #dirty = new Set<string>();
+  /** Agents whose page is to be stored, those that wait longest first. */
+  readonly #pages = new Set<AgentCounts>();
+  /** By service. */
+  readonly #tallies = new Map<string, Tally>();
+  /** By rollout: the tally as its ledger began. */
+  readonly #starts = new Map<string, Tally>();
+  readonly #asked = new Map<string, { readonly changes: number; readonly traffic: Traffic }>();
   readonly #explainer = new Explainer();
 
   /** `at`: monotonic; what was pending when the controller stopped gets its whole grace again. */
   constructor(stored: Stored, at: number) {
     for (const counts of stored.counts) {
-      this.#agents.set(counts.host, new AgentCounts(counts.host, counts.role, counts));
+      this.#agents.set(counts.host, new AgentCounts(counts.host, counts.role, this.#tallyOf, counts));
     }
     for (const ledger of stored.ledgers) {
-      this.#ledgers.set(ledger.rollout, ledger);
+      this.take(ledger);
       if (ledger.end === null) for (const loss of ledger.pending) this.#explainer.lose(loss, at);
     }
   }
@@ -52,6 +60,7 @@ export class Books {
     const counts = this.#counts(host, role);
     const entered = counts.enter(report, atMs);
     if (!known) this.#joinBaselines(counts);
+    if (counts.dirty) this.#pages.add(counts);
     const ends = this.#endsOf(host);
     if (entered.newBoot) {
       this.#explainer.see(
@@ -95,6 +104,12 @@ export class Books {
 
   /** A rollout's ledger as it begins. Stored by the caller together with the rollout, then `take`n. */
   open(rollout: Rollout): RolloutLedger {
+    if (this.#open(rollout.service).length === 0) {
+      for (const agent of this.#agents.values()) {
+        agent.fold(rollout.service);
+        if (agent.dirty) this.#pages.add(agent);
+      }
+    }
     return {
       rollout: rollout.id,
       service: rollout.service,
@@ -111,13 +126,31 @@ export class Books {
   close(rollout: string): RolloutLedger | null {
     const ledger = this.#ledgers.get(rollout);
     if (ledger === undefined || ledger.end !== null) return ledger ?? null;
-    return { ...ledger, end: this.#snapshot(ledger.service), pending: this.#explainer.pending(ledger.service) };
+    // By agent it is of use only while it runs; a hundred ended ones are kept a service.
+    const end = Object.fromEntries(this.#since(ledger).map((span) => [`every ${span.role}`, span]));
+    return { ...ledger, baseline: {}, end, pending: this.#explainer.pending(ledger.service) };
   }
 
   /** What was opened or closed is stored: it counts from now on. */
   take(ledger: RolloutLedger): void {
     const known = this.#ledgers.get(ledger.rollout);
-    this.#ledgers.set(ledger.rollout, known === undefined ? ledger : { ...known, end: ledger.end });
+    const { rollout, baseline, end } = ledger;
+    this.#ledgers.set(rollout, known === undefined ? ledger : { ...known, baseline, end });
+    if (end !== null) {
+      this.#starts.delete(rollout);
+      this.#asked.delete(rollout);
+    } else if (!this.#starts.has(rollout)) {
+      const start = new Tally();
+      for (const agent of Object.values(baseline)) start.put(agent);
+      this.#starts.set(rollout, start);
+    }
+  }
+
+  /** Only these rollouts of a service are kept. */
+  keep(service: string, rollouts: readonly string[]): void {
+    for (const { rollout, service: of } of this.#ledgers.values()) {
+      if (of === service && !rollouts.includes(rollout)) this.#drop(rollout);
+    }
   }
 
   /** Keeps what a host's report shows of a target that fails to run. */
@@ -146,12 +179,17 @@ export class Books {
   }
 
   /** Per version, since the rollout began, over the hosts. */
-  traffic(rollout: string): Readonly<Record<string, VersionTraffic>> {
-    return Object.fromEntries(
+  traffic(rollout: string): Traffic {
+    const changes = this.#tallies.get(this.#ledgers.get(rollout)?.service ?? "")?.changes ?? 0;
+    const known = this.#asked.get(rollout);
+    if (known?.changes === changes) return known.traffic;
+    const traffic = Object.fromEntries(
       Object.entries(this.versions(rollout)).map(([version, t]) => {
         return [version, { requests: t.started, errors: t.errors, lost: sum(t.lost), latency: t.latency }];
       }),
     );
+    if (this.#starts.has(rollout)) this.#asked.set(rollout, { changes, traffic });
+    return traffic;
   }
 
   /** The same with everything counted. */
@@ -173,28 +211,36 @@ export class Books {
     const ledgers = [...this.#ledgers.values()].filter((ledger) => ledger.service === service);
     const unexplained = sum(ledgers.map((ledger) => ledger.unexplained));
     const notes = ledgers.flatMap((ledger) => ledger.notes).slice(-NOTES);
-    return sumOf(between({}, this.#snapshot(service)), edge, unexplained, notes);
+    return sumOf(this.#tallyOf(service).since(undefined), edge, unexplained, notes);
   }
 
   forget(service: string): void {
-    for (const agent of this.#agents.values()) agent.forget(service);
-    for (const [id, ledger] of this.#ledgers) {
-      if (ledger.service !== service) continue;
-      this.#ledgers.delete(id);
-      this.#dirty.delete(id);
+    for (const agent of this.#agents.values()) {
+      agent.forget(service);
+      if (agent.dirty) this.#pages.add(agent);
     }
+    this.#tallies.delete(service);
+    this.keep(service, []);
   }
 
-  /** What has changed since the last call, to be stored in one batch; `failed` takes it back. */
-  checkpoint(): {
+  /**
+   * What has changed since the last call, to be stored in one batch; `failed` takes it back. Of a great fleet's pages
+   * those that wait longest, unless `all` is asked for: a page that waits costs nothing but what a crash of this
+   * controller and a new boot of that agent, both before its turn, would take.
+   */
+  checkpoint(all = false): {
     readonly counts: readonly HostCounts[];
     readonly ledgers: readonly RolloutLedger[];
     readonly failed: () => void;
   } {
-    const agents = [...this.#agents.values()].filter((agent) => agent.dirty);
+    let room = all ? Infinity : PAGES;
+    const agents = [...this.#pages].filter((agent) => agent.urgent || room-- > 0);
     const ids = [...this.#dirty].filter((id) => this.#ledgers.has(id));
     const ledgers = ids.map((id) => this.#ledgers.get(id)).filter((ledger) => ledger !== undefined);
-    for (const agent of agents) agent.dirty = false;
+    for (const agent of agents) {
+      agent.dirty = agent.urgent = false;
+      this.#pages.delete(agent);
+    }
     this.#dirty.clear();
     return {
       counts: agents.map((agent) => agent.stored()),
@@ -202,7 +248,10 @@ export class Books {
         return ledger.end === null ? { ...ledger, pending: this.#explainer.pending(ledger.service) } : ledger;
       }),
       failed: () => {
-        for (const agent of agents) agent.dirty = true;
+        for (const agent of agents) {
+          agent.dirty = agent.urgent = true;
+          this.#pages.add(agent);
+        }
         for (const id of ids) this.#dirty.add(id);
       },
     };
@@ -211,7 +260,7 @@ export class Books {
   #counts(host: string, role: "host" | "gateway"): AgentCounts {
     let counts = this.#agents.get(host);
     if (counts === undefined) {
-      counts = new AgentCounts(host, role);
+      counts = new AgentCounts(host, role, this.#tallyOf);
       this.#agents.set(host, counts);
     }
     counts.role = role;
@@ -222,7 +271,9 @@ export class Books {
   #joinBaselines(agent: AgentCounts): void {
     for (const ledger of [...this.#ledgers.values()]) {
       if (ledger.end !== null || !agent.knows(ledger.service)) continue;
-      this.#put({ ...ledger, baseline: { ...ledger.baseline, [agent.host]: agent.totals(ledger.service) } });
+      const totals = agent.totals(ledger.service);
+      this.#starts.get(ledger.rollout)?.put(totals);
+      this.#put({ ...ledger, baseline: { ...ledger.baseline, [agent.host]: totals } });
     }
   }
 
@@ -249,8 +300,23 @@ export class Books {
   }
 
   #edge(service: string): "gateway" | "host" {
-    for (const agent of this.#agents.values()) if (agent.role === "gateway" && agent.knows(service)) return "gateway";
-    return "host";
+    return (this.#tallies.get(service)?.agents("gateway") ?? 0) > 0 ? "gateway" : "host";
+  }
+
+  readonly #tallyOf = (service: string): Tally => {
+    let tally = this.#tallies.get(service);
+    if (tally === undefined) {
+      tally = new Tally();
+      this.#tallies.set(service, tally);
+    }
+    return tally;
+  };
+
+  #drop(rollout: string): void {
+    this.#ledgers.delete(rollout);
+    this.#dirty.delete(rollout);
+    this.#starts.delete(rollout);
+    this.#asked.delete(rollout);
   }
 
   #snapshot(service: string): Snapshot {
@@ -259,51 +325,12 @@ export class Books {
   }
 
   #since(ledger: RolloutLedger): readonly Span[] {
-    return between(ledger.baseline, ledger.end ?? this.#snapshot(ledger.service));
+    if (ledger.end !== null) return between(ledger.baseline, ledger.end);
+    return this.#tallyOf(ledger.service).since(this.#starts.get(ledger.rollout));
   }
 }
 
-function byVersion(spans: readonly Span[], role: "host" | "gateway"): Record<string, Totals> {
-  const totals: Record<string, Totals> = {};
-  for (const span of spans) {
-    if (span.role !== role) continue;
-    for (const [version, t] of Object.entries(span.versions)) totals[version] = add(totals[version] ?? ZERO, t);
-  }
-  return totals;
-}
-
-function sumOf(
-  spans: readonly Span[],
-  edge: "gateway" | "host",
-  unexplained: number,
-  notes: readonly Note[],
-): LedgerSum {
-  const total = Object.values(byVersion(spans, edge)).reduce(add, ZERO);
-  const atHosts = Object.values(byVersion(spans, "host")).reduce(add, ZERO);
-  const inFlight = sum(spans.filter((span) => span.role === edge).map((span) => span.inFlight));
-  const lostTotal = sum(total.lost);
-  const named = <K extends string>(names: readonly K[], counts: readonly number[]): Partial<Record<K, number>> => {
-    const entries = names.map((name, i) => [name, counts[i] ?? 0] as const).filter(([, count]) => count > 0);
-    return Object.fromEntries(entries) as Partial<Record<K, number>>;
-  };
-  return {
-    edge,
-    // Not what was started: that counts every attempt of one that moved, and what Baton refused as malformed.
-    requests: total.completed + total.clientGone + sum(total.cut) + lostTotal + inFlight,
-    carried: total.completed,
-    retried: total.retried,
-    drained: atHosts.drained,
-    tunnels: total.tunnels,
-    eventStreams: total.eventStreams,
-    clientGone: total.clientGone,
-    inFlight,
-    cut: named(CUT_CAUSES, total.cut),
-    lost: named(LOSS_CAUSES, total.lost),
-    lostTotal,
-    unexplained,
-    notes,
-  };
-}
+type Traffic = Readonly<Record<string, VersionTraffic>>;
 
 /** An instance that is up tells nothing; one that ended tells more than one that is only slow to start. */
 function tells(instance: InstanceReport, known: InstanceReport | undefined): boolean {
@@ -314,13 +341,3 @@ function tells(instance: InstanceReport, known: InstanceReport | undefined): boo
 
 const same = (a: InstanceReport, b: InstanceReport | undefined): boolean =>
   b !== undefined && a.id === b.id && a.state === b.state && a.restarts === b.restarts && a.reason === b.reason;
-
-/** The same thing said again within a rollout is one note with a greater count. */
-function withNote(notes: readonly Note[], note: Note): readonly Note[] {
-  const same = notes.findIndex((n) => {
-    return n.host === note.host && n.cause === note.cause && n.explanation === note.explanation;
-  });
-  const before = notes[same];
-  if (before === undefined) return notes.length < NOTES ? [...notes, note] : notes;
-  return notes.with(same, { ...before, atMs: note.atMs, count: before.count + note.count });
-}

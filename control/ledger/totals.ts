@@ -51,15 +51,23 @@ function combine(a: Totals, b: Totals, by: (x: number, y: number) => number): To
   };
 }
 
+/** Both ascend by bucket, and so does the answer. */
 function combineLatency(
   a: Totals["latency"],
   b: Totals["latency"],
   by: (x: number, y: number) => number,
 ): Totals["latency"] {
   if (b.length === 0) return a;
-  const counts = new Map(a);
-  for (const [bucket, count] of b) counts.set(bucket, by(counts.get(bucket) ?? 0, count));
-  return [...counts].filter(([, count]) => count > 0).sort(([x], [y]) => x - y);
+  const combined: (readonly [number, number])[] = [];
+  for (let i = 0, j = 0; i < a.length || j < b.length;) {
+    const [inA, ofA] = a[i] ?? [Infinity, 0];
+    const [inB, ofB] = b[j] ?? [Infinity, 0];
+    const count = by(inA <= inB ? ofA : 0, inB <= inA ? ofB : 0);
+    if (count > 0) combined.push([Math.min(inA, inB), count]);
+    if (inA <= inB) i += 1;
+    if (inB <= inA) j += 1;
+  }
+  return combined;
 }
 
 /** What was counted between two moments. */

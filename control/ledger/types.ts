@@ -90,7 +90,7 @@ export interface RolloutLedger {
   readonly rollout: string;
   readonly service: string;
   readonly baseline: Snapshot;
-  /** null while it runs. */
+  /** null while it runs; then what was counted in it, summed by role (`baseline` is empty). */
   readonly end: Snapshot | null;
   /** Losses at the edge that were judged to be accounted for by nothing that was seen. */
   readonly unexplained: number;

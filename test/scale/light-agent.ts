@@ -1,0 +1,260 @@
+/**
+ * An agent that costs next to nothing: the session is real (gRPC, protobuf, hashes, reports at the interval that Welcome
+ * names and at once upon a change), what it runs is only numbers. It confirms an assignment at once; an instance is ready
+ * `startMs` after it was asked for; one that drains has requests in flight for `drainMs`; one that is named no more is
+ * gone `stopMs` later.
+ */
+import type { Applied, AssignedService, Assignment } from "../../proto/contract/assignment.ts";
+import { assignmentHash, serviceHash } from "../../proto/contract/canonical.ts";
+import { PROTOCOL_VERSION } from "../../proto/contract/limits.ts";
+import type { InstanceReport, TrafficReport } from "../../proto/contract/report.ts";
+import { decodeControllerMessage } from "../../proto/contract/wire.ts";
+import type * as wire from "../../proto/gen/baton/v1/session.ts";
+import { instance as sampleInstance, traffic as sampleTraffic } from "../support/samples.ts";
+import { write } from "./line.ts";
+import type { Line, Stream } from "./line.ts";
+
+export interface Pace {
+  readonly startMs: number;
+  readonly drainMs: number;
+  readonly stopMs: number;
+}
+
+export interface LightOptions {
+  readonly host: string;
+  readonly role: "host" | "gateway";
+  readonly labels: Readonly<Record<string, string>>;
+  readonly line: Line;
+  readonly pace: Pace;
+}
+
+/** As a real agent: what changes within this time goes into one report. */
+const COALESCE_MS = 20;
+const PORT = 20_000;
+
+/** Hosts in the same state are asked the same: hashed (and checked) once a process, then known by the assignment's hash. */
+const hashes = new Map<string, Readonly<Record<string, string>>>();
+
+function hashesOf({ hash, services }: Assignment): Readonly<Record<string, string>> {
+  let known = hashes.get(hash);
+  if (known !== undefined) return known;
+  if (assignmentHash(services) !== hash) throw new Error("the controller sent an assignment with another's hash");
+  known = Object.fromEntries(services.map((service) => [service.name, serviceHash(service)]));
+  if (hashes.size > 1_000) hashes.clear();
+  hashes.set(hash, known);
+  return known;
+}
+
+interface Running {
+  report: InstanceReport;
+  /** Its drain ends, or it is gone. */
+  timer: NodeJS.Timeout | null;
+  leaving: boolean;
+}
+
+export class LightAgent implements Disposable {
+  readonly host: string;
+  applied: Applied | null = null;
+  /** Welcome's. */
+  reportEveryMs = 0;
+  assignments = 0;
+  connected = false;
+  /** Requests a second that are counted here; 0 for a quiet agent. */
+  rate = 0;
+  readonly #options: LightOptions;
+  readonly #boot: string;
+  #services: readonly AssignedService[] = [];
+  readonly #running = new Map<string, Running>();
+  readonly #traffic = new Map<string, TrafficReport>();
+  #countedAt = performance.now();
+  #stream: Stream | null = null;
+  #seq = 0;
+  #every: NodeJS.Timeout | null = null;
+  #soon: NodeJS.Timeout | null = null;
+  #again: NodeJS.Timeout | null = null;
+  #highestEpoch = 0;
+  #over = false;
+
+  constructor(options: LightOptions) {
+    this.host = options.host;
+    this.#options = options;
+    this.#boot = `boot-${options.host}`;
+    this.#connect();
+  }
+
+  [Symbol.dispose](): void {
+    this.#over = true;
+    for (const timer of [this.#every, this.#soon, this.#again]) if (timer !== null) clearTimeout(timer);
+    for (const { timer } of this.#running.values()) if (timer !== null) clearTimeout(timer);
+    this.#stream?.cancel();
+  }
+
+  #connect(): void {
+    const { host, role, labels, line } = this.#options;
+    const stream = line.open();
+    this.#stream = stream;
+    let ended = false;
+    const end = (): void => {
+      if (ended || this.#over) return;
+      ended = true;
+      this.#stream = null;
+      this.connected = false;
+      if (this.#every !== null) clearInterval(this.#every);
+      this.#again = setTimeout(() => this.#connect(), 200 + Math.random() * 300);
+    };
+    stream.on("data", (message: wire.ControllerMessage) => this.#take(message));
+    stream.on("error", end);
+    stream.on("end", end);
+    const hello = {
+      protocolVersion: PROTOCOL_VERSION,
+      ...{ host, role, labels, boot: this.#boot, software: "light" },
+      address: "127.0.0.1",
+      highestEpoch: this.#highestEpoch,
+      applied: this.applied,
+      inboundPorts: role === "host" ? ("assigned" as const) : ("declared" as const),
+    };
+    write(stream, { kind: "hello", hello });
+  }
+
+  #take(raw: wire.ControllerMessage): void {
+    const decoded = decodeControllerMessage(raw);
+    if (decoded.kind === "invalid") throw new Error(`the controller broke the protocol: ${decoded.why}`);
+    const { value } = decoded;
+    if (value.kind === "welcome") {
+      const first = !this.connected;
+      this.connected = true;
+      this.#highestEpoch = Math.max(this.#highestEpoch, value.welcome.epoch);
+      this.#pace(value.welcome.reportEveryMs);
+      if (first) this.#report();
+    } else if (value.kind === "assignment") {
+      this.#assigned(value.assignment);
+    }
+  }
+
+  /** At a moment of its own, so that agents that were welcomed together do not report together. */
+  #pace(everyMs: number): void {
+    this.reportEveryMs = everyMs;
+    if (this.#every !== null) clearTimeout(this.#every);
+    this.#every = setTimeout(() => {
+      this.#report();
+      this.#every = setInterval(() => this.#report(), everyMs);
+    }, Math.random() * everyMs);
+  }
+
+  #assigned(assignment: Assignment): void {
+    const { epoch, generation, hash, services } = assignment;
+    this.assignments += 1;
+    this.applied = { epoch, generation, hash, services: hashesOf(assignment) };
+    this.#services = services;
+    this.#reshape();
+    if (this.#stream !== null) write(this.#stream, { kind: "applied", applied: this.applied });
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#soon ??= setTimeout(() => {
+      this.#soon = null;
+      this.#report();
+    }, COALESCE_MS);
+  }
+
+  #report(): void {
+    if (this.#stream === null || !this.connected) return;
+    this.#seq += 1;
+    this.#count();
+    const report = {
+      ...{ boot: this.#boot, seq: this.#seq, applied: this.applied, incidents: [] },
+      instances: [...this.#running.values()].map(({ report }) => report),
+      endpoints: this.#services.flatMap(({ name, listeners }) =>
+        listeners.map((_, listener) => ({ service: name, listener, address: "127.0.0.1", port: PORT })),
+      ),
+      traffic: [...this.#traffic.values()],
+    };
+    write(this.#stream, { kind: "report", report });
+  }
+
+  /** Requests since the last report, shared out over what serves; a gateway's over its endpoints. */
+  #count(): void {
+    const now = performance.now();
+    const seconds = (now - this.#countedAt) / 1_000;
+    this.#countedAt = now;
+    if (this.rate === 0) return;
+    for (const service of this.#services) {
+      const serving = service.revisions.find((revision) => revision.mode === "serving");
+      const own = serving === undefined ? [] : [`${service.name}-r${serving.revision}-0-${this.host}`];
+      const to = own.length > 0 ? own : service.endpoints.map(({ host }) => host);
+      for (const endpoint of to) this.#add(service.name, serving?.version ?? "", endpoint, this.rate * seconds);
+    }
+  }
+
+  #add(service: string, version: string, endpoint: string, requests: number): void {
+    const key = `${service} ${version} ${endpoint}`;
+    const row = this.#traffic.get(key) ?? sampleTraffic(endpoint, { service, version });
+    const completed = row.completed + requests;
+    const whole = Math.floor(completed);
+    const statusClasses = [0, 0, whole, 0, 0, 0];
+    // A spread as apps have: some thirty buckets about 10 ms.
+    const latency = Array.from({ length: 30 }, (_, i) => [80 + i, Math.floor(whole / 30)] as const);
+    this.#traffic.set(key, { ...row, started: whole, completed, statusClasses, latency: whole < 30 ? [] : latency });
+  }
+
+  #reshape(): void {
+    const { pace } = this.#options;
+    const named = new Set<string>();
+    for (const service of this.#services) {
+      for (const { revision, version, mode } of service.revisions) {
+        const id = `${service.name}-r${revision}-0-${this.host}`;
+        named.add(id);
+        const known = this.#running.get(id) ?? this.#start(id, service.name, revision, version);
+        if (known.report.healthySinceMs > 0) this.#mode(known, mode);
+      }
+    }
+    for (const [id, running] of this.#running) {
+      if (named.has(id) || running.leaving) continue;
+      running.leaving = true;
+      running.report = { ...running.report, state: "stopping" };
+      this.#later(running, pace.stopMs, () => this.#running.delete(id));
+    }
+  }
+
+  #start(id: string, service: string, revision: number, version: string): Running {
+    const now = Date.now();
+    const starting = { state: "starting", sinceMs: now, healthySinceMs: 0, reason: "readiness: 503" } as const;
+    const running: Running = {
+      report: sampleInstance(id, { service, revision, version, ...starting }),
+      timer: null,
+      leaving: false,
+    };
+    this.#running.set(id, running);
+    this.#later(running, this.#options.pace.startMs, () => {
+      running.report = {
+        ...running.report,
+        state: "ready",
+        sinceMs: Date.now(),
+        healthySinceMs: Date.now(),
+        reason: "",
+      };
+      this.#reshape();
+    });
+    return running;
+  }
+
+  #mode(running: Running, mode: "standby" | "serving" | "draining"): void {
+    const state = mode === "standby" ? "ready" : mode;
+    if (running.report.state === state) return;
+    running.report = { ...running.report, state, sinceMs: Date.now(), inFlight: mode === "draining" ? 1 : 0 };
+    if (mode !== "draining") return;
+    this.#later(running, this.#options.pace.drainMs, () => {
+      running.report = { ...running.report, inFlight: 0 };
+    });
+  }
+
+  #later(running: Running, ms: number, act: () => void): void {
+    if (running.timer !== null) clearTimeout(running.timer);
+    running.timer = setTimeout(() => {
+      running.timer = null;
+      act();
+      this.#changed();
+    }, ms);
+  }
+}
