@@ -116,7 +116,7 @@ function plan(spec: ServiceSpec, context: ApplyContext): Planned {
 /** The kept revision that says the same; of several, where a rollout is going, else the stable one, else the newest. */
 function equal({ name, stable, newest }: Service, hash: string, context: ApplyContext): Revision | undefined {
   const { registry, deploy } = context;
-  const towards = registry.active().find((rollout) => rollout.service === name)?.to;
+  const towards = (registry.blockedOf(name) ?? registry.activeOf(name))?.to;
   const found = registry.revisions(name).filter((revision) => {
     return revision.specHash === hash && (deploy || revision.revision === stable || revision.revision === newest);
   });

@@ -14,8 +14,9 @@
 import type { AssignedService } from "../proto/contract/assignment.ts";
 import type { Clock, Millis, Timer } from "../proto/kernel/clock.ts";
 import type { Log } from "../proto/kernel/log.ts";
+import { unblocked } from "./beginning.ts";
 import { compile } from "./desired/compile.ts";
-import { placed } from "./desired/placement.ts";
+import { groupsOf, placed } from "./desired/placement.ts";
 import type { Fleet } from "./fleet/fleet.ts";
 import { holdReason } from "./fleet/hold.ts";
 import type { Known } from "./fleet/hold.ts";
@@ -124,7 +125,8 @@ export class Loop {
     const from = registry.revision(rollout.service, rollout.from) ?? null;
     if (to === undefined) return null;
     const hosts = registry.hosts();
-    const cluster = { hosts: placed(to.spec, hosts), fromHosts: from === null ? [] : placed(from.spec, hosts) };
+    const fromHosts = from === null ? [] : placed(from.spec, hosts);
+    const cluster = { hosts: placed(to.spec, hosts), fromHosts, groups: groupsOf(to.spec, hosts) };
     return {
       from,
       to,
@@ -157,6 +159,7 @@ export class Loop {
     await retire({ registry, fleet, books, now: this.#options.now() });
     let wakeAt: Millis | null = null;
     for (let n = 0; n < STEPS_A_ROUND; n++) {
+      await this.#unblock();
       this.compile();
       const stepped = await this.#step();
       wakeAt = stepped.wakeAt;
@@ -230,6 +233,12 @@ export class Loop {
       moved = true;
     }
     return { moved, wakeAt };
+  }
+
+  /** Rollouts that waited for another to go back begin. */
+  async #unblock(): Promise<void> {
+    const changes = unblocked(this.#options);
+    if (changes.length > 0) await this.store(changes);
   }
 
   /** Commits, and lets the books know which ledgers were opened or closed by it. */
@@ -313,7 +322,7 @@ export class Loop {
 }
 
 /** Traffic rests on the target from here on. */
-const promoted = ({ stage }: Rollout): boolean =>
+export const promoted = ({ stage }: Rollout): boolean =>
   ["promoting", "draining", "finalizing", "succeeded"].includes(stage.kind);
 
 type Journalled = Extract<Change, { readonly kind: "rollout" }>["entries"][number];

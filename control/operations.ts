@@ -11,18 +11,19 @@ import type { Clock } from "../proto/kernel/clock.ts";
 import type { Random } from "../proto/kernel/random.ts";
 import { planApply } from "./apply.ts";
 import type { Applied } from "./apply.ts";
-import { placed } from "./desired/placement.ts";
+import { begun, blocked } from "./beginning.ts";
+import type { Begun } from "./beginning.ts";
 import type { Fleet } from "./fleet/fleet.ts";
 import type { Books } from "./ledger/books.ts";
+import { promoted } from "./loop.ts";
 import type { Loop } from "./loop.ts";
 import type { Command, Rollout } from "./model/rollout.ts";
 import type { Host, Revision, Service } from "./model/service.ts";
 import { Refusal } from "./refusal.ts";
 import { eventChange } from "./registry.ts";
 import type { Registry } from "./registry.ts";
-import { begin, command } from "./rollout/engine.ts";
+import { command } from "./rollout/engine.ts";
 import type { Serial } from "./serial.ts";
-import type { Change } from "./store/store.ts";
 
 export interface OperationsOptions {
   readonly registry: Registry;
@@ -89,7 +90,7 @@ export class Operations {
     return this.#turn(async () => {
       const service = this.service(name);
       this.#notRetiring(name);
-      const running = this.#active(name);
+      const running = this.#o.registry.activeOf(name);
       if (running !== undefined && toRevision === 0) {
         const why = `${running.id} is under way; \`baton rollout abort ${name}\` takes it back`;
         throw new Refusal("precondition", why);
@@ -131,18 +132,15 @@ export class Operations {
     return this.#turn(async () => {
       this.service(name);
       const { registry, loop } = this.#o;
-      const rollout = this.#active(name) ?? registry.newest(name);
+      // One that waits behind another which goes back already is what can still be given up.
+      const waiting = said.kind === "abort" ? registry.blockedOf(name) : undefined;
+      const rollout = waiting ?? registry.activeOf(name) ?? registry.newest(name);
       if (rollout === undefined) {
         throw new Refusal("precondition", `${name} was never rolled out; \`baton deploy ${name}\` does`);
       }
-      const context = loop.context(rollout);
-      if (context === null) throw new Refusal("precondition", `revision ${rollout.to} of ${name} is gone`);
-      const decision = command(rollout, said, context);
-      if ("kind" in decision) throw new Refusal("precondition", decision.why);
-      if (decision.rollout !== rollout) {
-        await loop.store(loop.transition(rollout, decision.rollout, decision.journal));
-      }
-      return decision.rollout;
+      const { rollout: after, changes } = this.#said(rollout, said);
+      if (changes.length > 0) await loop.store(changes);
+      return after;
     });
   }
 
@@ -169,7 +167,7 @@ export class Operations {
   delete(name: string, actor: string): Promise<void> {
     return this.#turn(async () => {
       const { registry, clock } = this.#o;
-      const running = this.#active(name);
+      const running = registry.activeOf(name) ?? registry.blockedOf(name);
       if (running !== undefined) {
         throw new Refusal("precondition", `${running.id} is under way; \`baton rollout abort ${name}\` first`);
       }
@@ -204,7 +202,7 @@ export class Operations {
     throw new Refusal("not-found", `no host ${name}${hint(name, known, "hosts")}`);
   }
 
-  /** By id, else the newest of the service. */
+  /** By id, else the one of the service that is under way, else its newest. */
   rollout(service: string, id: string): Rollout {
     const { registry } = this.#o;
     if (id !== "") {
@@ -220,8 +218,8 @@ export class Operations {
       );
     }
     this.service(service);
-    const newest = registry.newest(service);
-    if (newest !== undefined) return newest;
+    const shown = registry.activeOf(service) ?? registry.newest(service);
+    if (shown !== undefined) return shown;
     throw new Refusal("not-found", `${service} was never rolled out; \`baton deploy ${service}\` does`);
   }
 
@@ -238,22 +236,28 @@ export class Operations {
   /** Where a revision stands that is to be served: it is already, a rollout is taking the service there, or neither. */
   #where(service: Service, to: Revision): Rollout | "stable" | "elsewhere" {
     const { name, stable } = service;
-    const running = this.#active(name);
+    const { registry } = this.#o;
+    const waiting = registry.blockedOf(name);
+    if (waiting?.to === to.revision) return waiting;
+    const running = registry.activeOf(name);
     if (running === undefined) return stable === to.revision ? "stable" : "elsewhere";
-    const { id, stage } = running;
-    const back = stage.kind === "aborting" || stage.kind === "rolling-back";
+    const { id } = running;
+    const back = goingBack(running);
     if (back && running.to === to.revision) {
       const why = `${id} is going back from ${to.version}; deploy it again once that is over (\`baton rollout watch ${name}\`)`;
       throw new Refusal("precondition", why);
     }
     if (running.to === to.revision) return running;
     if (stable !== to.revision) return "elsewhere";
-    throw new Refusal(
-      "precondition",
-      back
-        ? `${id} is going back to ${to.version} already; \`baton rollout watch ${name}\``
-        : `${id} is moving ${name} away from ${to.version}; \`baton rollout abort ${name}\` goes back`,
-    );
+    if (!back) {
+      const why = `${id} is moving ${name} away from ${to.version}; \`baton rollout abort ${name}\` goes back`;
+      throw new Refusal("precondition", why);
+    }
+    const on =
+      waiting === undefined
+        ? `\`baton rollout watch ${name}\` follows it`
+        : `\`baton rollout abort ${name}\` gives up ${waiting.id}, which is to follow`;
+    throw new Refusal("precondition", `${id} is going back to ${to.version} already; ${on}`);
   }
 
   /** A pipeline that is run twice is told of the rollout that does it, while it is under way. */
@@ -272,46 +276,45 @@ export class Operations {
     return rollout;
   }
 
-  /** A new rollout, and what is to be stored for it; one that runs is superseded in the same batch (RACES C6). */
-  #begin(service: Service, to: Revision, actor: string): { readonly rollout: Rollout; readonly changes: Change[] } {
-    const { registry, loop, books, random } = this.#o;
-    const from = registry.revision(service.name, service.stable) ?? null;
-    const hosts = registry.hosts();
-    const id = rolloutId(service.name, to.revision, random);
-    const changes: Change[] = [];
-    let over = this.#active(service.name);
-    if (over !== undefined) {
-      const context = loop.context(over);
-      if (context === null) throw new Refusal("precondition", `revision ${over.to} of ${service.name} is gone`);
-      const ended = command(over, { kind: "supersede", actor, by: id }, context);
-      if ("kind" in ended) throw new Refusal("precondition", ended.why);
-      changes.push(...loop.transition(over, ended.rollout, ended.journal));
-      over = ended.rollout;
+  /** A new rollout, and what is to be stored for it; what becomes of one that runs is that one's policy (RACES C6). */
+  #begin(service: Service, to: Revision, actor: string): Begun {
+    const { registry, random } = this.#o;
+    const { name } = service;
+    const wanted = { id: rolloutId(name, to.revision, random), service, to, actor };
+    const waiting = registry.blockedOf(name);
+    const changes =
+      waiting === undefined ? [] : this.#said(waiting, { kind: "supersede", actor, by: wanted.id }).changes;
+    const over = registry.activeOf(name);
+    if (over === undefined) {
+      const next = begun(this.#o, wanted);
+      return { rollout: next.rollout, changes: [...changes, ...next.changes] };
     }
-    const begun = begin({
-      id,
-      service: service.name,
-      from,
-      to,
-      hosts: placed(to.spec, hosts),
-      fromHosts: from === null ? [] : placed(from.spec, hosts),
-      now: this.#o.now(),
-      actor,
-      epoch: registry.epoch,
-      ...(over === undefined ? {} : { over }),
-    });
-    const message = `${service.name} goes from ${from?.version ?? "nothing"} to ${to.version}`;
-    const event = { kind: "rollout_started", service: service.name, rollout: id, actor, message };
-    changes.push(
-      { kind: "rollout", rollout: begun.rollout, expect: -1, entries: begun.journal },
-      { kind: "ledger", ledger: books.open(begun.rollout) },
-      eventChange({ atMs: this.#o.now(), ...event }),
-    );
-    return { rollout: begun.rollout, changes };
+    // After a first rollout there is nothing to go back to; a promoted one refuses both.
+    if (over.strategy.onSupersede === "rollBackFirst" && over.from !== 0 && !promoted(over)) {
+      const back: Command = { kind: "abort", actor, reason: `${to.version} is to take its place (${wanted.id})` };
+      const turned = goingBack(over) ? [] : this.#said(over, back).changes;
+      const next = blocked(this.#o, wanted, over);
+      return { rollout: next.rollout, changes: [...changes, ...turned, ...next.changes] };
+    }
+    const ended = this.#said(over, { kind: "supersede", actor, by: wanted.id });
+    const next = begun(this.#o, { ...wanted, over: ended.rollout });
+    return { rollout: next.rollout, changes: [...changes, ...ended.changes, ...next.changes] };
   }
 
-  #active(service: string): Rollout | undefined {
-    return this.#o.registry.active().find((rollout) => rollout.service === service);
+  /** What a command makes of a rollout, and what is to be stored for it. */
+  #said(rollout: Rollout, said: Command): Begun {
+    const { loop } = this.#o;
+    const context = loop.context(rollout);
+    if (context === null) {
+      throw new Refusal("precondition", `revision ${rollout.to} of ${rollout.service} is gone`);
+    }
+    const decision = command(rollout, said, context);
+    if ("kind" in decision) throw new Refusal("precondition", decision.why);
+    const changed = decision.rollout !== rollout;
+    return {
+      rollout: decision.rollout,
+      changes: changed ? loop.transition(rollout, decision.rollout, decision.journal) : [],
+    };
   }
 
   #revision(service: Service, which: { readonly version: string; readonly revision: number }): Revision {
@@ -339,6 +342,8 @@ export class Operations {
     return [...this.#o.fleet.agents()].some((agent) => agent.applied?.services[name] !== undefined);
   }
 }
+
+const goingBack = ({ stage }: Rollout): boolean => stage.kind === "aborting" || stage.kind === "rolling-back";
 
 function hint(word: string, known: readonly string[], what: string): string {
   const near = nearest(word, known);

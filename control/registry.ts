@@ -106,8 +106,21 @@ export class Registry {
     return this.#rollouts.get(id);
   }
 
+  /** Under way, at most one a service. One that still waits for another to go back is not (`blocked`). */
   active(): readonly Rollout[] {
-    return this.rollouts().filter((rollout) => rollout.endedAtMs === 0);
+    return this.rollouts().filter(({ endedAtMs, stage }) => endedAtMs === 0 && stage.kind !== "blocked");
+  }
+
+  activeOf(service: string): Rollout | undefined {
+    return this.active().find((rollout) => rollout.service === service);
+  }
+
+  blocked(): readonly Rollout[] {
+    return this.rollouts().filter(({ stage }) => stage.kind === "blocked");
+  }
+
+  blockedOf(service: string): Rollout | undefined {
+    return this.blocked().find((rollout) => rollout.service === service);
   }
 
   newest(service: string): Rollout | undefined {

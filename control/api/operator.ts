@@ -5,6 +5,7 @@
 import { status } from "@grpc/grpc-js";
 import type { handleServerStreamingCall, handleUnaryCall, Metadata } from "@grpc/grpc-js";
 import { LIMITS, PROTOCOL_VERSION } from "../../proto/contract/limits.ts";
+import { WHOLE } from "../../proto/contract/units.ts";
 import { RolloutView as WireRolloutView } from "../../proto/gen/baton/v1/operator.ts";
 import type { OperatorServer, RolloutCommand, RolloutView } from "../../proto/gen/baton/v1/operator.ts";
 import type { Command, Rollout } from "../model/rollout.ts";
@@ -15,7 +16,8 @@ import { statusOf } from "./errors.ts";
 import type { Status } from "./errors.ts";
 import { streamEvents } from "./events.ts";
 import { watchRollout } from "./watch.ts";
-import { hostView, rolloutView, serviceView } from "./wire-views.ts";
+import { rolloutView } from "./rollout-view.ts";
+import { hostView, serviceView } from "./wire-views.ts";
 
 /** Well within one message; of more rollouts than that, the newest are told. */
 const ANSWER_BYTES = LIMITS.messageBytes / 2;
@@ -120,6 +122,11 @@ export function operatorService(options: OperatorContext): OperatorServer {
     retry: unary(async ({ service, actor }) => view(await operations.retry(service, actor || "operator"))),
     undo: unary(async ({ service, toRevision, actor }) => {
       return view(await operations.undo(service, toRevision, actor || "operator"));
+    }),
+    setWeight: unary(async ({ service, weight, actor }) => {
+      if (weight > WHOLE)
+        throw new Refusal("invalid", `a weight of ${weight} is more than all (${WHOLE} basis points)`);
+      return view(await operations.command(service, { kind: "weight", actor: actor || "operator", weight }));
     }),
     drain: unary(async ({ host, actor }) => {
       return hostView(options, await operations.setAdminState(host, "drain", actor || "operator"));

@@ -8,7 +8,7 @@ import { RolloutView } from "../../proto/gen/baton/v1/operator.ts";
 import { sleep } from "../../proto/kernel/clock.ts";
 import type { OperatorContext } from "./context.ts";
 import { endOf, write } from "./outbox.ts";
-import { rolloutView } from "./wire-views.ts";
+import { rolloutView } from "./rollout-view.ts";
 
 const EVERY_MS = 200;
 

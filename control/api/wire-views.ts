@@ -1,8 +1,9 @@
-/** What operators are shown, in the words of operator.proto. Reads everything, changes nothing. */
+/**
+ * What operators are shown of services, hosts and ledgers, in the words of operator.proto. Reads everything, changes
+ * nothing. Rollouts are shown by rollout-view.ts.
+ */
 import { stringify } from "yaml";
 import { formatHostPort } from "../../proto/contract/address.ts";
-import { quantile } from "../../proto/contract/histogram.ts";
-import { LATENCY_BUCKETS } from "../../proto/contract/histogram.ts";
 import type { InstanceReport } from "../../proto/contract/report.ts";
 import { specToDocument } from "../../proto/contract/spec/document.ts";
 import type * as wire from "../../proto/gen/baton/v1/operator.ts";
@@ -12,13 +13,12 @@ import type { Fleet } from "../fleet/fleet.ts";
 import { exitText } from "../fleet/view.ts";
 import type { Books } from "../ledger/books.ts";
 import { sum } from "../ledger/totals.ts";
-import type { LedgerSum, Totals } from "../ledger/types.ts";
-import type { JournalEntry, Rollout } from "../model/rollout.ts";
+import type { LedgerSum } from "../ledger/types.ts";
+import type { Rollout } from "../model/rollout.ts";
 import type { Host, Revision, Service } from "../model/service.ts";
 import type { Registry } from "../registry.ts";
-import { describe, ended, exitCodeOf, phaseOf, stageName } from "../rollout/describe.ts";
+import { phaseOf } from "../rollout/describe.ts";
 import type { StoredEvent } from "../store/store.ts";
-import { instancesWanted, sharesOf } from "./shares.ts";
 
 /** The newest of a service that are shown. */
 const REVISIONS = 100;
@@ -33,7 +33,7 @@ export interface Shown {
 export function serviceView(shown: Shown, service: Service): wire.ServiceView {
   const { registry, fleet, books } = shown;
   const { name, stable } = service;
-  const rollout = registry.newest(name);
+  const rollout = registry.activeOf(name) ?? registry.newest(name);
   const resting = registry.revision(name, stable);
   const towards = rollout?.endedAtMs === 0 ? registry.revision(name, rollout.to) : undefined;
   const spec = (towards ?? resting ?? registry.revision(name, service.newest))?.spec;
@@ -116,7 +116,7 @@ export function hostView(shown: Shown, host: Host): wire.HostView {
   };
 }
 
-const instanceView = (i: InstanceReport): wire.InstanceView => ({
+export const instanceView = (i: InstanceReport): wire.InstanceView => ({
   service: i.service,
   revision: i.revision,
   version: i.version,
@@ -130,118 +130,6 @@ const instanceView = (i: InstanceReport): wire.InstanceView => ({
   output: [...i.output],
   inFlight: BigInt(i.inFlight),
 });
-
-export async function rolloutView(shown: Shown, rollout: Rollout): Promise<wire.RolloutView> {
-  const { registry, books, clock } = shown;
-  const journal = await registry.journal(rollout.id);
-  const from = registry.revision(rollout.service, rollout.from) ?? null;
-  const to = registry.revision(rollout.service, rollout.to);
-  const done = rollout.hosts.filter((track) => track.stage === "done").length;
-  return {
-    id: rollout.id,
-    service: rollout.service,
-    fromRevision: rollout.from,
-    fromVersion: from?.version ?? "",
-    toRevision: rollout.to,
-    toVersion: to?.version ?? "",
-    strategy: rollout.strategy.kind,
-    phase: phaseOf(rollout),
-    stage: stageName(rollout.stage),
-    reason: reasonOf(rollout),
-    message: to === undefined ? "" : describe(rollout, { from, to, now: clock.now() }),
-    step: done,
-    steps: rollout.hosts.length,
-    startedAtMs: BigInt(Math.round(rollout.startedAtMs)),
-    endedAtMs: BigInt(Math.round(rollout.endedAtMs)),
-    hosts: rolloutHosts(shown, rollout),
-    versions: versionViews(shown, rollout),
-    ledger: ledgerView(books.sum(rollout.id)),
-    transitions: journal.map(transition),
-    ended: ended(rollout),
-    exitCode: exitCodeOf(rollout),
-  };
-}
-
-function reasonOf({ pause, stage }: Rollout): string {
-  if (pause !== null) return pause.reason;
-  if (stage.kind === "step" || stage.kind === "rolling-back")
-    return stage.of.charAt(0).toUpperCase() + stage.of.slice(1);
-  return "";
-}
-
-const transition = (entry: JournalEntry): wire.Transition => ({
-  atMs: BigInt(Math.round(entry.atMs)),
-  stage: entry.stage,
-  reason: entry.reason,
-  message: entry.message,
-  actor: entry.actor,
-  epoch: BigInt(entry.epoch),
-});
-
-function rolloutHosts({ fleet, books }: Shown, rollout: Rollout): wire.RolloutHost[] {
-  const evidence = books.evidence(rollout.id);
-  const over = ended(rollout);
-  return rollout.hosts.map((track) => {
-    const agent = fleet.agent(track.host);
-    const instances = (agent?.report?.instances ?? []).filter((i) => i.service === rollout.service);
-    const kept = evidence
-      .filter(({ host, instance }) => host === track.host && !instances.some((i) => i.id === instance.id))
-      .map(({ instance }) => instance);
-    const asked = agent?.wanted?.hashes[rollout.service];
-    const applied = agent?.applied?.services[rollout.service];
-    return {
-      host: track.host,
-      stage: track.stage,
-      message: track.waitingFor,
-      live: agent !== undefined && fleet.leaseOf(agent) === "live",
-      // What is asked changes with the end: a host that is done has confirmed all that this rollout asked of it.
-      applied: (over && track.stage === "done") || (asked !== undefined && applied === asked),
-      instances: [...instances, ...kept].map(instanceView),
-    };
-  });
-}
-
-/** From, to, and between them what else is there: targets of superseded rollouts, on their way out. */
-function revisionsOf(rollout: Rollout, instances: readonly InstanceReport[]): readonly number[] {
-  const { from, to, hosts } = rollout;
-  const running = ended(rollout) ? [] : instances.filter((i) => i.state !== "stopped" && i.state !== "failed");
-  const there = [...hosts.flatMap((track) => track.revisions), ...running].map((one) => one.revision);
-  const others = new Set(there.filter((number) => number !== from && number !== to));
-  return [from, ...[...others].sort((a, b) => a - b), to];
-}
-
-function versionViews(shown: Shown, rollout: Rollout): wire.VersionView[] {
-  const { registry, fleet, books } = shown;
-  const counted = books.versions(rollout.id);
-  const shares = sharesOf(fleet, rollout);
-  const tracked = rollout.hosts.flatMap((track) => fleet.agent(track.host)?.report?.instances ?? []);
-  const instances = tracked.filter((i) => i.service === rollout.service);
-  return revisionsOf(rollout, instances).flatMap((number) => {
-    const revision = registry.revision(rollout.service, number);
-    if (revision === undefined) return [];
-    const own = instances.filter((i) => i.revision === number);
-    const totals = counted[revision.version];
-    return {
-      revision: number,
-      version: revision.version,
-      weightAsked: shares.asked.get(number) ?? 0,
-      weightApplied: shares.applied.get(number) ?? 0,
-      ready: own.filter((i) => i.state === "ready" || i.state === "serving").length,
-      wanted: instancesWanted(rollout, revision),
-      inFlight: BigInt(sum(own.map((i) => i.inFlight))),
-      requests: BigInt(totals?.started ?? 0),
-      errors: BigInt(totals?.errors ?? 0),
-      lost: BigInt(sum(totals?.lost ?? [])),
-      ...quantiles(totals),
-    };
-  });
-}
-
-function quantiles(totals: Totals | undefined): { readonly p50Us: bigint; readonly p99Us: bigint } {
-  const counts = new Float64Array(LATENCY_BUCKETS);
-  for (const [bucket, count] of totals?.latency ?? []) counts[bucket] = count;
-  return { p50Us: BigInt(quantile(counts, 0.5)), p99Us: BigInt(quantile(counts, 0.99)) };
-}
 
 export function ledgerView(ledger: LedgerSum | null): wire.LedgerView | undefined {
   if (ledger === null) return undefined;

@@ -12,6 +12,7 @@ import type { Controller } from "./client.ts";
 import { Api } from "./client.ts";
 import { CliError } from "./errors.ts";
 import { remark } from "./output.ts";
+import { stepNow } from "./render/program.ts";
 import { plainLine, rolloutBlock } from "./render/rollout.ts";
 
 export interface FollowOptions {
@@ -118,11 +119,12 @@ function plainScreen(): Screen {
     if (line !== last) remark(line);
     last = line;
   };
-  // A line a change of stage or of a host's stage: counts alone are not worth one.
+  // A line a change of stage, of step or of a host's stage: counts alone are not worth one.
   let key = "";
   return {
     show(view) {
-      const next = [view.stage, view.reason, view.phase, ...view.hosts.map((host) => host.stage)].join("|");
+      const hosts = view.hosts.map((host) => host.stage);
+      const next = [view.stage, view.reason, view.phase, stepNow(view), ...hosts].join("|");
       if (next !== key) once(plainLine(view));
       key = next;
     },

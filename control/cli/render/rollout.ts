@@ -3,6 +3,7 @@ import pc from "picocolors";
 import type { InstanceView, RolloutHost, RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
 import { table } from "../output.ts";
 import { ledgerBlock } from "./ledger.ts";
+import { programBlock, stepNow, unconfirmedLines } from "./program.ts";
 import { count, micros, percent, span } from "./units.ts";
 
 function phase(view: RolloutView): string {
@@ -62,9 +63,13 @@ function versionsTable(view: RolloutView): string {
     one.errors > 0n ? pc.yellow(count(one.errors)) : "0",
     one.lost > 0n ? pc.red(count(one.lost)) : "0",
     micros(one.p50Us),
+    micros(one.p90Us),
     micros(one.p99Us),
   ]);
-  return table(["VERSION", "ASKED", "APPLIED", "READY", "IN FLIGHT", "REQUESTS", "5XX", "LOST", "P50", "P99"], rows);
+  return table(
+    ["VERSION", "ASKED", "APPLIED", "READY", "IN FLIGHT", "REQUESTS", "5XX", "LOST", "P50", "P90", "P99"],
+    rows,
+  );
 }
 
 const OUTPUT_LINES = 8;
@@ -88,8 +93,14 @@ function failures(hosts: readonly RolloutHost[]): readonly string[] {
 export function rolloutBlock(view: RolloutView, now: number): string {
   const lines = [headline(view, now)];
   if (view.message !== "") lines.push(view.message);
+  if (view.next !== "") {
+    lines.push(`${view.next} begins when it is over; \`baton rollout abort ${view.service}\` gives that one up`);
+  }
+  const program = programBlock(view, now);
+  if (program.length > 0) lines.push("", ...program);
   if (view.hosts.length > 0) lines.push("", hostsTable(view));
   if (view.versions.length > 0) lines.push("", versionsTable(view));
+  if (view.unconfirmed.length > 0) lines.push("", ...unconfirmedLines(view));
   lines.push("", ...ledgerBlock(view.ledger));
   const failed = failures(view.hosts);
   if (failed.length > 0) lines.push("", ...failed);
@@ -101,7 +112,8 @@ export function plainLine(view: RolloutView): string {
   const reason = view.reason === "" ? "" : ` (${view.reason})`;
   const hosts = view.hosts.map((host) => `${host.host} ${host.stage}`).join(", ");
   const lost = count(view.ledger?.lostTotal ?? 0n);
-  const done = `${String(view.step)}/${String(view.steps)} hosts`;
+  const step = stepNow(view);
+  const done = `${step === "" ? "" : `${step}  `}${String(view.step)}/${String(view.steps)} hosts`;
   const head = `${view.service} ${view.fromVersion || "none"} → ${view.toVersion}  ${done}  ${view.phase}: ${view.stage}${reason}`;
   return `${head}  [${hosts}]  lost ${lost}${view.phase === "Progressing" ? "" : `  ${view.message}`}`;
 }

@@ -203,6 +203,105 @@ export interface RolloutView {
   ended: boolean;
   /** what `--wait` exits with, now */
   exitCode: number;
+  /** The steps of a canary or blueGreen rollout, in order; none of a rolling one, whose hosts move as their window allows. */
+  program: StepView[];
+  /** absent where traffic is not split */
+  split: SplitView | undefined;
+  analyses: AnalysisView[];
+  /** agents that have yet to apply what is asked now, gateways among them */
+  unconfirmed: Unconfirmed[];
+  /** steps and analyses are passed over */
+  fastTrack: boolean;
+  /** the rollout that it waits for, before it begins */
+  behind: string;
+  /** the rollout that waits for this one */
+  next: string;
+}
+
+export interface StepView {
+  /** from 1 */
+  number: number;
+  /** "setWeight 20 %", "pause 10m", "analysis errors, latency" */
+  text: string;
+  /** "done", "current", "to come", or "not reached" when the rollout has left its program */
+  state: string;
+  /** of the current one: when it was asked for; 0 while hosts are made ready for it */
+  sinceMs: bigint;
+  /** of the current one: when every live agent had confirmed it; 0 before */
+  confirmedAtMs: bigint;
+  /** of a pause with a duration that runs: when it ends */
+  untilMs: bigint;
+}
+
+/** What hosts that run both versions are asked for. Weights per version are the versions'. */
+export interface SplitView {
+  /** the new version's share, basis points */
+  weight: number;
+  routes: RouteView[];
+  /** "cookie NAME", "header NAME" or "" for chance */
+  sticky: string;
+}
+
+export interface RouteView {
+  /** "header" or "mirror" */
+  kind: string;
+  name: string;
+  /** of a mirror, basis points */
+  percentage: number;
+  hostsAsked: number;
+  hostsApplied: number;
+}
+
+export interface Unconfirmed {
+  host: string;
+  /** "host" or "gateway" */
+  role: string;
+  /** "lags", "rejected" or "no news" */
+  state: string;
+  why: string;
+}
+
+export interface AnalysisView {
+  /** "background", "step 3", "prePromotion" or "postPromotion" */
+  id: string;
+  /** running, successful, failed, inconclusive or error */
+  phase: string;
+  /** the verdict in one sentence, with its numbers */
+  message: string;
+  startedAtMs: bigint;
+  /** 0 while it runs */
+  endedAtMs: bigint;
+  metrics: MetricView[];
+  /** an operator went on all the same */
+  accepted: boolean;
+}
+
+export interface MetricView {
+  name: string;
+  /** "sequential errors", "traffic p99 of canary", "prometheus", "webhook", "command" */
+  source: string;
+  condition: string;
+  phase: string;
+  message: string;
+  successful: number;
+  failed: number;
+  inconclusive: number;
+  errors: number;
+  consecutiveErrors: number;
+  /** 0: no more */
+  nextAtMs: bigint;
+  recent: MeasurementView[];
+  critical: boolean;
+  dryRun: boolean;
+}
+
+export interface MeasurementView {
+  number: number;
+  atMs: bigint;
+  /** absent: no data, or it could not be measured */
+  value?: number | undefined;
+  verdict: string;
+  message: string;
 }
 
 export interface RolloutHost {
@@ -232,6 +331,15 @@ export interface VersionView {
   lost: bigint;
   p50Us: bigint;
   p99Us: bigint;
+  p90Us: bigint;
+  p95Us: bigint;
+  /** of its answers since it began, ascending */
+  latency: LatencyBucket[];
+}
+
+export interface LatencyBucket {
+  belowUs: bigint;
+  count: bigint;
 }
 
 export interface Transition {
@@ -309,6 +417,73 @@ export interface UndoRequest {
   /** 0 = the stable one before */
   toRevision: number;
   actor: string;
+}
+
+export interface SetWeightRequest {
+  service: string;
+  /** basis points */
+  weight: number;
+  actor: string;
+}
+
+/** Documents, or a stored revision of a service (the newest when neither version nor revision is named). */
+export interface PlanRequest {
+  documents: Document[];
+  service: string;
+  version: string;
+  revision: number;
+}
+
+export interface PlanResponse {
+  plans: PlanView[];
+}
+
+export interface PlanView {
+  service: string;
+  /** 0 = nothing before */
+  fromRevision: number;
+  fromVersion: string;
+  /** 0 = not stored yet */
+  toRevision: number;
+  toVersion: string;
+  strategy: string;
+  fastTrack: boolean;
+  steps: PlanStep[];
+  /** "Succeeded", or where the plan could not go on */
+  outcome: string;
+  /** at least, if everything that starts is ready at once */
+  lastsMs: bigint;
+  /** of the instances that serve before: ready and in routing, at the worst moment */
+  minCapacityPercent: number;
+  /** processes at once, over all hosts, at the most crowded moment */
+  maxInstances: number;
+  /** out of routing at once */
+  maxHostsOut: number;
+  warnings: string[];
+  /** why it would not begin; then there are no steps */
+  refusals: string[];
+}
+
+export interface PlanStep {
+  number: number;
+  /** after the beginning, at the earliest */
+  atMs: bigint;
+  text: string;
+  /** that it concerns */
+  hosts: string[];
+  /** asked for the new version, basis points of the traffic */
+  weight: number;
+  /** instances that are ready and take traffic, when the step is over */
+  oldServing: number;
+  newServing: number;
+  /** processes at the step's most crowded moment */
+  instances: number;
+  /** at its worst moment */
+  minCapacityPercent: number;
+  /** out of routing at some moment of it */
+  hostsOut: string[];
+  /** "an operator: baton rollout promote shop", "10m", "at least 2m of analysis" */
+  waitsFor: string;
 }
 
 export interface DrainRequest {
@@ -1900,6 +2075,13 @@ function createBaseRolloutView(): RolloutView {
     transitions: [],
     ended: false,
     exitCode: 0,
+    program: [],
+    split: undefined,
+    analyses: [],
+    unconfirmed: [],
+    fastTrack: false,
+    behind: "",
+    next: "",
   };
 }
 
@@ -1973,6 +2155,27 @@ export const RolloutView: MessageFns<RolloutView> = {
     }
     if (message.exitCode !== 0) {
       writer.uint32(168).int32(message.exitCode);
+    }
+    for (const v of message.program) {
+      StepView.encode(v!, writer.uint32(178).fork()).join();
+    }
+    if (message.split !== undefined) {
+      SplitView.encode(message.split, writer.uint32(186).fork()).join();
+    }
+    for (const v of message.analyses) {
+      AnalysisView.encode(v!, writer.uint32(194).fork()).join();
+    }
+    for (const v of message.unconfirmed) {
+      Unconfirmed.encode(v!, writer.uint32(202).fork()).join();
+    }
+    if (message.fastTrack !== false) {
+      writer.uint32(208).bool(message.fastTrack);
+    }
+    if (message.behind !== "") {
+      writer.uint32(218).string(message.behind);
+    }
+    if (message.next !== "") {
+      writer.uint32(226).string(message.next);
     }
     return writer;
   },
@@ -2158,6 +2361,827 @@ export const RolloutView: MessageFns<RolloutView> = {
             message.exitCode = reader.int32();
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.program.push(StepView.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.split = SplitView.decode(reader, reader.uint32());
+            continue;
+          }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.analyses.push(AnalysisView.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.unconfirmed.push(Unconfirmed.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 26: {
+            if (tag !== 208) {
+              break;
+            }
+
+            message.fastTrack = reader.bool();
+            continue;
+          }
+          case 27: {
+            if (tag !== 218) {
+              break;
+            }
+
+            message.behind = reader.string();
+            continue;
+          }
+          case 28: {
+            if (tag !== 226) {
+              break;
+            }
+
+            message.next = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStepView(): StepView {
+  return { number: 0, text: "", state: "", sinceMs: 0n, confirmedAtMs: 0n, untilMs: 0n };
+}
+
+export const StepView: MessageFns<StepView> = {
+  encode(message: StepView, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint32(message.number);
+    }
+    if (message.text !== "") {
+      writer.uint32(18).string(message.text);
+    }
+    if (message.state !== "") {
+      writer.uint32(26).string(message.state);
+    }
+    if (message.sinceMs !== 0n) {
+      if (BigInt.asUintN(64, message.sinceMs) !== message.sinceMs) {
+        throw new globalThis.Error("value provided for field message.sinceMs of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.sinceMs);
+    }
+    if (message.confirmedAtMs !== 0n) {
+      if (BigInt.asUintN(64, message.confirmedAtMs) !== message.confirmedAtMs) {
+        throw new globalThis.Error("value provided for field message.confirmedAtMs of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.confirmedAtMs);
+    }
+    if (message.untilMs !== 0n) {
+      if (BigInt.asUintN(64, message.untilMs) !== message.untilMs) {
+        throw new globalThis.Error("value provided for field message.untilMs of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.untilMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StepView {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStepView();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.sinceMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.confirmedAtMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.untilMs = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSplitView(): SplitView {
+  return { weight: 0, routes: [], sticky: "" };
+}
+
+export const SplitView: MessageFns<SplitView> = {
+  encode(message: SplitView, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.weight !== 0) {
+      writer.uint32(8).uint32(message.weight);
+    }
+    for (const v of message.routes) {
+      RouteView.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.sticky !== "") {
+      writer.uint32(26).string(message.sticky);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SplitView {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSplitView();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.weight = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.routes.push(RouteView.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.sticky = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRouteView(): RouteView {
+  return { kind: "", name: "", percentage: 0, hostsAsked: 0, hostsApplied: 0 };
+}
+
+export const RouteView: MessageFns<RouteView> = {
+  encode(message: RouteView, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.percentage !== 0) {
+      writer.uint32(24).uint32(message.percentage);
+    }
+    if (message.hostsAsked !== 0) {
+      writer.uint32(32).uint32(message.hostsAsked);
+    }
+    if (message.hostsApplied !== 0) {
+      writer.uint32(40).uint32(message.hostsApplied);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RouteView {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRouteView();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.percentage = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.hostsAsked = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.hostsApplied = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseUnconfirmed(): Unconfirmed {
+  return { host: "", role: "", state: "", why: "" };
+}
+
+export const Unconfirmed: MessageFns<Unconfirmed> = {
+  encode(message: Unconfirmed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.role !== "") {
+      writer.uint32(18).string(message.role);
+    }
+    if (message.state !== "") {
+      writer.uint32(26).string(message.state);
+    }
+    if (message.why !== "") {
+      writer.uint32(34).string(message.why);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Unconfirmed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnconfirmed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.why = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAnalysisView(): AnalysisView {
+  return { id: "", phase: "", message: "", startedAtMs: 0n, endedAtMs: 0n, metrics: [], accepted: false };
+}
+
+export const AnalysisView: MessageFns<AnalysisView> = {
+  encode(message: AnalysisView, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.phase !== "") {
+      writer.uint32(18).string(message.phase);
+    }
+    if (message.message !== "") {
+      writer.uint32(26).string(message.message);
+    }
+    if (message.startedAtMs !== 0n) {
+      if (BigInt.asUintN(64, message.startedAtMs) !== message.startedAtMs) {
+        throw new globalThis.Error("value provided for field message.startedAtMs of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.startedAtMs);
+    }
+    if (message.endedAtMs !== 0n) {
+      if (BigInt.asUintN(64, message.endedAtMs) !== message.endedAtMs) {
+        throw new globalThis.Error("value provided for field message.endedAtMs of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.endedAtMs);
+    }
+    for (const v of message.metrics) {
+      MetricView.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.accepted !== false) {
+      writer.uint32(56).bool(message.accepted);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AnalysisView {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAnalysisView();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.phase = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.startedAtMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.endedAtMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.metrics.push(MetricView.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.accepted = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMetricView(): MetricView {
+  return {
+    name: "",
+    source: "",
+    condition: "",
+    phase: "",
+    message: "",
+    successful: 0,
+    failed: 0,
+    inconclusive: 0,
+    errors: 0,
+    consecutiveErrors: 0,
+    nextAtMs: 0n,
+    recent: [],
+    critical: false,
+    dryRun: false,
+  };
+}
+
+export const MetricView: MessageFns<MetricView> = {
+  encode(message: MetricView, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.source !== "") {
+      writer.uint32(18).string(message.source);
+    }
+    if (message.condition !== "") {
+      writer.uint32(26).string(message.condition);
+    }
+    if (message.phase !== "") {
+      writer.uint32(34).string(message.phase);
+    }
+    if (message.message !== "") {
+      writer.uint32(42).string(message.message);
+    }
+    if (message.successful !== 0) {
+      writer.uint32(48).uint32(message.successful);
+    }
+    if (message.failed !== 0) {
+      writer.uint32(56).uint32(message.failed);
+    }
+    if (message.inconclusive !== 0) {
+      writer.uint32(64).uint32(message.inconclusive);
+    }
+    if (message.errors !== 0) {
+      writer.uint32(72).uint32(message.errors);
+    }
+    if (message.consecutiveErrors !== 0) {
+      writer.uint32(80).uint32(message.consecutiveErrors);
+    }
+    if (message.nextAtMs !== 0n) {
+      if (BigInt.asUintN(64, message.nextAtMs) !== message.nextAtMs) {
+        throw new globalThis.Error("value provided for field message.nextAtMs of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.nextAtMs);
+    }
+    for (const v of message.recent) {
+      MeasurementView.encode(v!, writer.uint32(98).fork()).join();
+    }
+    if (message.critical !== false) {
+      writer.uint32(104).bool(message.critical);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(112).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetricView {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetricView();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.condition = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.phase = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.successful = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.failed = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.inconclusive = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.errors = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.consecutiveErrors = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.nextAtMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.recent.push(MeasurementView.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.critical = reader.bool();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMeasurementView(): MeasurementView {
+  return { number: 0, atMs: 0n, value: undefined, verdict: "", message: "" };
+}
+
+export const MeasurementView: MessageFns<MeasurementView> = {
+  encode(message: MeasurementView, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint32(message.number);
+    }
+    if (message.atMs !== 0n) {
+      if (BigInt.asUintN(64, message.atMs) !== message.atMs) {
+        throw new globalThis.Error("value provided for field message.atMs of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.atMs);
+    }
+    if (message.value !== undefined) {
+      writer.uint32(25).double(message.value);
+    }
+    if (message.verdict !== "") {
+      writer.uint32(34).string(message.verdict);
+    }
+    if (message.message !== "") {
+      writer.uint32(42).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MeasurementView {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMeasurementView();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.atMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.value = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.verdict = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2286,6 +3310,9 @@ function createBaseVersionView(): VersionView {
     lost: 0n,
     p50Us: 0n,
     p99Us: 0n,
+    p90Us: 0n,
+    p95Us: 0n,
+    latency: [],
   };
 }
 
@@ -2344,6 +3371,21 @@ export const VersionView: MessageFns<VersionView> = {
         throw new globalThis.Error("value provided for field message.p99Us of type uint64 too large");
       }
       writer.uint32(96).uint64(message.p99Us);
+    }
+    if (message.p90Us !== 0n) {
+      if (BigInt.asUintN(64, message.p90Us) !== message.p90Us) {
+        throw new globalThis.Error("value provided for field message.p90Us of type uint64 too large");
+      }
+      writer.uint32(104).uint64(message.p90Us);
+    }
+    if (message.p95Us !== 0n) {
+      if (BigInt.asUintN(64, message.p95Us) !== message.p95Us) {
+        throw new globalThis.Error("value provided for field message.p95Us of type uint64 too large");
+      }
+      writer.uint32(112).uint64(message.p95Us);
+    }
+    for (const v of message.latency) {
+      LatencyBucket.encode(v!, writer.uint32(122).fork()).join();
     }
     return writer;
   },
@@ -2455,6 +3497,93 @@ export const VersionView: MessageFns<VersionView> = {
             }
 
             message.p99Us = reader.uint64() as bigint;
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.p90Us = reader.uint64() as bigint;
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.p95Us = reader.uint64() as bigint;
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.latency.push(LatencyBucket.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLatencyBucket(): LatencyBucket {
+  return { belowUs: 0n, count: 0n };
+}
+
+export const LatencyBucket: MessageFns<LatencyBucket> = {
+  encode(message: LatencyBucket, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.belowUs !== 0n) {
+      if (BigInt.asUintN(64, message.belowUs) !== message.belowUs) {
+        throw new globalThis.Error("value provided for field message.belowUs of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.belowUs);
+    }
+    if (message.count !== 0n) {
+      if (BigInt.asUintN(64, message.count) !== message.count) {
+        throw new globalThis.Error("value provided for field message.count of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LatencyBucket {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLatencyBucket();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.belowUs = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.count = reader.uint64() as bigint;
             continue;
           }
         }
@@ -3316,6 +4445,589 @@ export const UndoRequest: MessageFns<UndoRequest> = {
   },
 };
 
+function createBaseSetWeightRequest(): SetWeightRequest {
+  return { service: "", weight: 0, actor: "" };
+}
+
+export const SetWeightRequest: MessageFns<SetWeightRequest> = {
+  encode(message: SetWeightRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.service !== "") {
+      writer.uint32(10).string(message.service);
+    }
+    if (message.weight !== 0) {
+      writer.uint32(16).uint32(message.weight);
+    }
+    if (message.actor !== "") {
+      writer.uint32(26).string(message.actor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetWeightRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetWeightRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.weight = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.actor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePlanRequest(): PlanRequest {
+  return { documents: [], service: "", version: "", revision: 0 };
+}
+
+export const PlanRequest: MessageFns<PlanRequest> = {
+  encode(message: PlanRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.documents) {
+      Document.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.service !== "") {
+      writer.uint32(18).string(message.service);
+    }
+    if (message.version !== "") {
+      writer.uint32(26).string(message.version);
+    }
+    if (message.revision !== 0) {
+      writer.uint32(32).uint32(message.revision);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlanRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlanRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.documents.push(Document.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.revision = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePlanResponse(): PlanResponse {
+  return { plans: [] };
+}
+
+export const PlanResponse: MessageFns<PlanResponse> = {
+  encode(message: PlanResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.plans) {
+      PlanView.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlanResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlanResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.plans.push(PlanView.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePlanView(): PlanView {
+  return {
+    service: "",
+    fromRevision: 0,
+    fromVersion: "",
+    toRevision: 0,
+    toVersion: "",
+    strategy: "",
+    fastTrack: false,
+    steps: [],
+    outcome: "",
+    lastsMs: 0n,
+    minCapacityPercent: 0,
+    maxInstances: 0,
+    maxHostsOut: 0,
+    warnings: [],
+    refusals: [],
+  };
+}
+
+export const PlanView: MessageFns<PlanView> = {
+  encode(message: PlanView, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.service !== "") {
+      writer.uint32(10).string(message.service);
+    }
+    if (message.fromRevision !== 0) {
+      writer.uint32(16).uint32(message.fromRevision);
+    }
+    if (message.fromVersion !== "") {
+      writer.uint32(26).string(message.fromVersion);
+    }
+    if (message.toRevision !== 0) {
+      writer.uint32(32).uint32(message.toRevision);
+    }
+    if (message.toVersion !== "") {
+      writer.uint32(42).string(message.toVersion);
+    }
+    if (message.strategy !== "") {
+      writer.uint32(50).string(message.strategy);
+    }
+    if (message.fastTrack !== false) {
+      writer.uint32(56).bool(message.fastTrack);
+    }
+    for (const v of message.steps) {
+      PlanStep.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.outcome !== "") {
+      writer.uint32(74).string(message.outcome);
+    }
+    if (message.lastsMs !== 0n) {
+      if (BigInt.asUintN(64, message.lastsMs) !== message.lastsMs) {
+        throw new globalThis.Error("value provided for field message.lastsMs of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.lastsMs);
+    }
+    if (message.minCapacityPercent !== 0) {
+      writer.uint32(88).uint32(message.minCapacityPercent);
+    }
+    if (message.maxInstances !== 0) {
+      writer.uint32(96).uint32(message.maxInstances);
+    }
+    if (message.maxHostsOut !== 0) {
+      writer.uint32(104).uint32(message.maxHostsOut);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(114).string(v!);
+    }
+    for (const v of message.refusals) {
+      writer.uint32(122).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlanView {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlanView();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.service = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fromRevision = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.fromVersion = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.toRevision = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.toVersion = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.strategy = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.fastTrack = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.steps.push(PlanStep.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.outcome = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.lastsMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.minCapacityPercent = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.maxInstances = reader.uint32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.maxHostsOut = reader.uint32();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.refusals.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePlanStep(): PlanStep {
+  return {
+    number: 0,
+    atMs: 0n,
+    text: "",
+    hosts: [],
+    weight: 0,
+    oldServing: 0,
+    newServing: 0,
+    instances: 0,
+    minCapacityPercent: 0,
+    hostsOut: [],
+    waitsFor: "",
+  };
+}
+
+export const PlanStep: MessageFns<PlanStep> = {
+  encode(message: PlanStep, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint32(message.number);
+    }
+    if (message.atMs !== 0n) {
+      if (BigInt.asUintN(64, message.atMs) !== message.atMs) {
+        throw new globalThis.Error("value provided for field message.atMs of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.atMs);
+    }
+    if (message.text !== "") {
+      writer.uint32(26).string(message.text);
+    }
+    for (const v of message.hosts) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.weight !== 0) {
+      writer.uint32(40).uint32(message.weight);
+    }
+    if (message.oldServing !== 0) {
+      writer.uint32(48).uint32(message.oldServing);
+    }
+    if (message.newServing !== 0) {
+      writer.uint32(56).uint32(message.newServing);
+    }
+    if (message.instances !== 0) {
+      writer.uint32(64).uint32(message.instances);
+    }
+    if (message.minCapacityPercent !== 0) {
+      writer.uint32(72).uint32(message.minCapacityPercent);
+    }
+    for (const v of message.hostsOut) {
+      writer.uint32(82).string(v!);
+    }
+    if (message.waitsFor !== "") {
+      writer.uint32(90).string(message.waitsFor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlanStep {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlanStep();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.atMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hosts.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.weight = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.oldServing = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.newServing = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.instances = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.minCapacityPercent = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.hostsOut.push(reader.string());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.waitsFor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseDrainRequest(): DrainRequest {
   return { host: "", actor: "" };
 }
@@ -3730,6 +5442,16 @@ export const OperatorService = {
     responseSerialize: (value: RolloutView): Buffer => Buffer.from(RolloutView.encode(value).finish()),
     responseDeserialize: (value: Buffer): RolloutView => RolloutView.decode(value),
   },
+  /** The canary's share by hand, while its rollout is at a pause or an analysis: until the next setWeight. */
+  setWeight: {
+    path: "/baton.v1.Operator/SetWeight" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetWeightRequest): Buffer => Buffer.from(SetWeightRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetWeightRequest => SetWeightRequest.decode(value),
+    responseSerialize: (value: RolloutView): Buffer => Buffer.from(RolloutView.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RolloutView => RolloutView.decode(value),
+  },
   drain: {
     path: "/baton.v1.Operator/Drain" as const,
     requestStream: false as const,
@@ -3791,6 +5513,8 @@ export interface OperatorServer extends UntypedServiceImplementation {
   abort: handleUnaryCall<RolloutCommand, RolloutView>;
   retry: handleUnaryCall<RolloutCommand, RolloutView>;
   undo: handleUnaryCall<UndoRequest, RolloutView>;
+  /** The canary's share by hand, while its rollout is at a pause or an analysis: until the next setWeight. */
+  setWeight: handleUnaryCall<SetWeightRequest, RolloutView>;
   drain: handleUnaryCall<DrainRequest, HostView>;
   undrain: handleUnaryCall<DrainRequest, HostView>;
   /** Past events from `after_seq` on, then live ones if `follow`. */
@@ -4014,6 +5738,22 @@ export interface OperatorClient extends Client {
   ): ClientUnaryCall;
   undo(
     request: UndoRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RolloutView) => void,
+  ): ClientUnaryCall;
+  /** The canary's share by hand, while its rollout is at a pause or an analysis: until the next setWeight. */
+  setWeight(
+    request: SetWeightRequest,
+    callback: (error: ServiceError | null, response: RolloutView) => void,
+  ): ClientUnaryCall;
+  setWeight(
+    request: SetWeightRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RolloutView) => void,
+  ): ClientUnaryCall;
+  setWeight(
+    request: SetWeightRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RolloutView) => void,
