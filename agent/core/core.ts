@@ -66,7 +66,7 @@ export class Core {
   readonly #instances: Instances;
   readonly #receive: (message: KeeperToCore) => void;
   readonly #drains: Drains;
-  /** Instances that the table which is live everywhere sends new requests to. */
+  /** Instances that the table which is live everywhere sends new requests to; of a weight of 0, what is routed there. */
   #inService: ReadonlySet<string>;
   readonly #first: boolean;
   #reports: number;
@@ -392,9 +392,7 @@ export class Core {
 function servingEndpoints(table: TableConfig | null): Set<string> {
   const serving = new Set<string>();
   for (const { versions } of table?.services ?? []) {
-    for (const { weight, endpoints } of versions) {
-      for (const { id, mode } of endpoints) if (weight > 0 && mode === "serving") serving.add(id);
-    }
+    for (const { endpoints } of versions) for (const { id, mode } of endpoints) if (mode === "serving") serving.add(id);
   }
   return serving;
 }

@@ -4,6 +4,8 @@ import type { Ground } from "./ground.ts";
 import type { Out } from "./http1/out.ts";
 import type { RequestHead } from "./http1/request.ts";
 import type { ResponseHead } from "./http1/response.ts";
+import type { Mirrors } from "./mirror/mirrors.ts";
+import type { Subject } from "./subject.ts";
 import type { Table } from "./table.ts";
 
 export interface Context extends Ground {
@@ -11,6 +13,9 @@ export interface Context extends Ground {
   /** Heads are read and written on within one callback, so one of each serves all connections. */
   readonly request: RequestHead;
   readonly response: ResponseHead;
+  /** The head that is being routed, as matches see it. */
+  readonly subject: Subject;
+  readonly mirrors: Mirrors;
   /** What goes out at once. */
   readonly scratch: Out;
   /** Images of requests that are over, for the next ones (http1/out.ts). */

@@ -8,53 +8,44 @@
 import type { Millis } from "../../proto/kernel/clock.ts";
 import type { EndpointConfig } from "./config.ts";
 import type { Ground } from "./ground.ts";
-import type { Home, Upstream } from "./http1/upstream.ts";
+import { Shadow } from "./mirror/shadow.ts";
+import { Pool } from "./pool.ts";
 import { COUNTER } from "./stats-layout.ts";
 
 const NEVER = Number.NEGATIVE_INFINITY;
 /** A reset may be one request's fault; this many in a row are the endpoint's. */
 const RESETS = 3;
 
-export class Endpoint implements Home {
+export class Endpoint extends Pool {
   readonly id: string;
-  readonly host: string;
-  readonly port: number;
+  /** The next hop is a Baton agent: its `baton-error` is its own word, and the app is behind it. */
   readonly believed: boolean;
   version = "";
+  revision = 0;
   slot: number;
-  /** When it began to drain (wheel time), or -1. */
-  drainingSince: Millis = -1;
   /** Exchanges and tunnels on it, of this worker. */
   inFlight = 0;
-  /** Open connections, idle ones too. */
-  open = 0;
-  /** Idle connections, the most recently used last. */
-  readonly idle: Upstream[] = [];
-  /** How long an idle connection may be kept: what the app said, or what was seen of it (R1). */
-  idleMs: Millis;
-  readonly #ground: Ground;
+  #shadow: Shadow | null = null;
   #ejectedUntil: Millis = NEVER;
   #ejections = 0;
   #resets = 0;
   #bornAt: Millis = NEVER;
 
   constructor(ground: Ground, config: EndpointConfig, fresh: boolean) {
-    this.#ground = ground;
+    super(ground, { host: config.address, port: config.port });
     this.id = config.id;
-    this.host = config.address;
-    this.port = config.port;
     this.believed = config.kind === "agent";
     this.slot = config.slot;
-    this.idleMs = ground.limits.upstreamIdleMs;
     if (fresh) this.#bornAt = ground.wheel.now;
   }
 
-  get draining(): boolean {
-    return this.drainingSince >= 0;
+  get full(): boolean {
+    return this.idle.length === 0 && this.open >= this.ground.limits.upstreamConnections;
   }
 
-  get full(): boolean {
-    return this.idle.length === 0 && this.open >= this.#ground.limits.upstreamConnections;
+  /** Where copies of requests go in. */
+  get shadow(): Shadow {
+    return (this.#shadow ??= new Shadow(this.ground, this));
   }
 
   ejected(now: Millis): boolean {
@@ -64,27 +55,28 @@ export class Endpoint implements Home {
   /** 0.1 .. 1: the chance that a pick which fell on it stands (R17). */
   warmth(now: Millis): number {
     const age = now - this.#bornAt;
-    const { slowStartMs } = this.#ground.limits;
+    const { slowStartMs } = this.ground.limits;
     return age >= slowStartMs ? 1 : 0.1 + (0.9 * age) / slowStartMs;
   }
 
   /** Takes its new place in the statistics; levels move along. */
-  assign(version: string, slot: number): void {
+  assign(version: string, revision: number, slot: number): void {
     this.version = version;
+    this.revision = revision;
     if (slot === this.slot) return;
-    this.#ground.stats.add(this.slot, COUNTER.connections, -this.open);
-    this.#ground.stats.add(slot, COUNTER.connections, this.open);
+    this.ground.stats.add(this.slot, COUNTER.connections, -this.open);
+    this.ground.stats.add(slot, COUNTER.connections, this.open);
     this.slot = slot;
   }
 
-  opened(): void {
-    this.open += 1;
-    this.#ground.stats.add(this.slot, COUNTER.connections, 1);
+  override opened(): void {
+    super.opened();
+    this.ground.stats.add(this.slot, COUNTER.connections, 1);
   }
 
-  closed(): void {
-    this.open -= 1;
-    this.#ground.stats.add(this.slot, COUNTER.connections, -1);
+  override closed(): void {
+    super.closed();
+    this.ground.stats.add(this.slot, COUNTER.connections, -1);
   }
 
   /** An answer came: what was held against it is forgotten. */
@@ -97,40 +89,19 @@ export class Endpoint implements Home {
   /** `refusedConnect`: it could not be connected to at all, which needs no second witness. */
   failed(refusedConnect: boolean, error: string): void {
     this.#resets += 1;
-    const { wheel, limits } = this.#ground;
+    const { wheel, limits } = this.ground;
     if (this.draining || this.ejected(wheel.now) || (!refusedConnect && this.#resets < RESETS)) return;
     this.#ejectedUntil = wheel.now + Math.min(limits.ejectMaxMs, limits.ejectMs * 2 ** this.#ejections);
     this.#ejections += 1;
     this.#resets = 0;
-    this.#ground.onEndpointFailed(this.id, error);
+    this.ground.onEndpointFailed(this.id, error);
   }
 
-  /** The warmest idle connection that its app has surely not begun to close; others that are too old go. */
-  takeIdle(): Upstream | null {
-    const { now } = this.#ground.wheel;
-    for (;;) {
-      const upstream = this.idle.pop();
-      if (upstream === undefined) return null;
-      if (now - upstream.idleSince < this.idleMs && upstream.usable) return upstream;
-      upstream.discard();
-    }
-  }
-
-  /** The app says how long it keeps an idle connection: ours goes a good while earlier. */
-  learnKeepAlive(timeoutMs: Millis): void {
-    this.idleMs = Math.min(this.#ground.limits.upstreamIdleMs, Math.max(timeoutMs / 2, timeoutMs - 1_000));
-  }
-
-  /** The app closed one after `idle`: a restart closes young ones too, so only what is no accident teaches. */
-  learnClose(idle: Millis): void {
-    if (idle >= 1_000) this.idleMs = Math.min(this.idleMs, idle * 0.8);
-  }
-
-  /** Nothing new comes: idle connections are of no use. */
+  /** Nothing new comes: idle connections are of no use, and nobody waits for copies. */
   startDraining(): void {
     if (this.draining) return;
-    this.drainingSince = this.#ground.wheel.now;
-    this.closeIdle();
+    this.drainingSince = this.ground.wheel.now;
+    this.close();
   }
 
   stopDraining(): void {
@@ -138,7 +109,9 @@ export class Endpoint implements Home {
     this.succeeded();
   }
 
-  closeIdle(): void {
-    for (const upstream of this.idle.splice(0)) upstream.discard();
+  /** What carries no client's request. */
+  close(): void {
+    this.closeIdle();
+    this.#shadow?.close();
   }
 }

@@ -55,6 +55,10 @@ export interface Limits {
   readonly ejectPercent: number;
   /** A new endpoint's share of picks grows from a tenth to the whole in this time (R17). */
   readonly slowStartMs: number;
+  /** Copies of requests under way at once, the bytes that are kept for them, and how long one may take in all. */
+  readonly mirrors: number;
+  readonly mirrorBytes: number;
+  readonly mirrorMs: number;
   /** One access record in this many; failures are always recorded. */
   readonly accessLogEvery: number;
 }
@@ -90,5 +94,8 @@ export const DEFAULT_LIMITS: Limits = {
   ejectMaxMs: 30_000,
   ejectPercent: 50,
   slowStartMs: 5_000,
+  mirrors: 64,
+  mirrorBytes: 16 << 20,
+  mirrorMs: 10_000,
   accessLogEvery: 100,
 };

@@ -14,6 +14,7 @@ import type { Random } from "../../proto/kernel/random.ts";
 import { AccessLog } from "./access-log.ts";
 import type { TableConfig } from "./config.ts";
 import type { Context } from "./context.ts";
+import type { Ground } from "./ground.ts";
 import { ClientConnection } from "./http1/client.ts";
 import type { ClientOwner } from "./http1/client.ts";
 import { Out } from "./http1/out.ts";
@@ -24,8 +25,10 @@ import type { Limits } from "./limits.ts";
 import { Listener } from "./listener.ts";
 import type { ListenAt } from "./listener.ts";
 import { ReadBuffers, rewrapWorks } from "./sockets.ts";
+import { Mirrors } from "./mirror/mirrors.ts";
 import { Stats } from "./stats-writer.ts";
 import type { StatsFile } from "./stats-writer.ts";
+import { Subject } from "./subject.ts";
 import { EMPTY_TABLE, compileTable } from "./table.ts";
 import { Wheel } from "./wheel.ts";
 
@@ -79,20 +82,20 @@ export class Proxy implements ClientOwner {
       if (!told) log.error({ err: error }, "counts can't be written to the statistics file");
       told = true;
     });
+    const { onEndpointFailed } = options;
+    const wheel = new Wheel(clock);
+    const buffers = new ReadBuffers(limits);
+    const ground: Ground = { clock, random, log, limits, wheel, stats, buffers, onEndpointFailed };
+    const request = new RequestHead(limits);
     this.#context = {
-      clock,
-      random,
-      log,
-      limits,
-      stats,
-      wheel: new Wheel(clock),
+      ...ground,
       accessLog: new AccessLog(options.accessLog, limits.accessLogEvery, clock),
-      buffers: new ReadBuffers(limits),
-      request: new RequestHead(limits),
+      request,
+      subject: new Subject(request),
+      mirrors: new Mirrors(ground),
       response: new ResponseHead(limits),
       scratch: new Out(limits.readBytes * 2),
       images: [],
-      onEndpointFailed: options.onEndpointFailed,
       table: EMPTY_TABLE,
       drainingSince: -1,
       active: 0,
@@ -148,7 +151,7 @@ export class Proxy implements ClientOwner {
       const { wheel, accessLog, stats, table } = this.#context;
       for (const listener of this.#listeners.splice(0)) listener.close();
       for (const client of [...this.#clients]) client.abort(false);
-      for (const endpoint of table.endpoints.values()) endpoint.closeIdle();
+      for (const endpoint of table.endpoints.values()) endpoint.close();
       wheel.close();
       accessLog.close();
       stats.close();

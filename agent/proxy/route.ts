@@ -5,10 +5,9 @@ import type { Failure } from "./errors.ts";
 import { latin1 } from "./http1/framing.ts";
 import { METHOD } from "./http1/request.ts";
 import type { RequestHead } from "./http1/request.ts";
-import { matchRule } from "./table.ts";
-import type { Rule, Service } from "./table.ts";
-
-const QUESTION_MARK = 63;
+import { matchRule } from "./rules.ts";
+import type { Rule } from "./rules.ts";
+import type { Service } from "./table.ts";
 
 export class Route {
   service: Service | null = null;
@@ -21,23 +20,14 @@ export class Route {
     this.rule = null;
     this.service = listener?.only ?? listener?.service(latin1(bytes, head.hostStart, head.hostEnd)) ?? null;
     if (this.service === null) return table.sequence < 0 ? FAILURE.noTable : FAILURE.noRoute;
-    this.rule = ruleFor(this.service, head, bytes);
+    this.rule = this.service.catchAll ?? ruleFor(context, this.service, head, bytes);
     if (this.rule === null) return FAILURE.noRoute;
     if (head.method === METHOD.trace) return FAILURE.trace;
     return head.maxForwards === 0 && head.method === METHOD.options ? FAILURE.lastHop : null;
   }
 }
 
-function ruleFor({ rules }: Service, head: RequestHead, bytes: Buffer): Rule | null {
-  const first = rules[0];
-  if (first === undefined) return null;
-  if (rules.length === 1 && !first.exact && first.path === "/") return first;
-  return matchRule(rules, pathOf(head, bytes));
-}
-
-/** As it was sent, without the query; `*` and an absolute-form without a path are for the root. */
-function pathOf(head: RequestHead, bytes: Buffer): string {
-  let end = head.targetStart;
-  while (end < head.targetEnd && bytes[end] !== QUESTION_MARK) end++;
-  return head.asterisk || end === head.targetStart ? "/" : latin1(bytes, head.targetStart, end);
+function ruleFor({ subject }: Context, { rules }: Service, head: RequestHead, bytes: Buffer): Rule | null {
+  subject.take(head, bytes);
+  return matchRule(rules, subject);
 }

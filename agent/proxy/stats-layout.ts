@@ -32,10 +32,19 @@ export const COUNTER = {
   connections: 15,
   lost: 16,
   cut: 16 + LOSS_CAUSES.length,
+  /**
+   * Copies of requests (mirror/): sent to it; of these, those that got no good answer; and those not sent, or ended
+   * before their answer. They are in no other counter. From the end on, so that a further cause moves none of them.
+   */
+  mirrored: 29,
+  mirrorErrors: 30,
+  mirrorsDropped: 31,
 } as const;
 
 export const COUNTERS = 32;
-if (COUNTER.cut + CUT_CAUSES.length > COUNTERS) throw new Error("stats-layout: a slot has no room for every cause");
+/** Behind the last cause. */
+export const CAUSES_END = COUNTER.cut + CUT_CAUSES.length;
+if (CAUSES_END > COUNTER.mirrored) throw new Error("stats-layout: a slot has no room for every cause");
 
 /** Header: float64 [magic, layout version, slots in use, downstream connections open now, downstream accepted]. */
 export const HEADER_FLOATS = 8;

@@ -1,6 +1,7 @@
 /** Whether a table holds together. Answers the first thing that is wrong as one sentence for an operator, or null. */
 import { WHOLE } from "../../proto/contract/units.ts";
 import type { EndpointConfig, ServiceConfig, TableConfig } from "./config.ts";
+import { TOKEN, refusedField } from "./header-filter.ts";
 
 export function checkTable(config: TableConfig, slots: number): string | null {
   if (!/^[\x21-\x7e]+$/.test(config.agent))
@@ -31,10 +32,15 @@ function checkService(service: ServiceConfig, slots: number): string | null {
   if (!sound || (total !== WHOLE && total !== 0)) return `weights sum to ${total}, not to ${WHOLE} or 0`;
   const { timeoutMs, sseMs, websocketMs } = service.drain;
   if (![timeoutMs, sseMs, websocketMs].every((ms) => Number.isFinite(ms) && ms >= 0)) return "drain: a time is missing";
-  for (const { path, retry } of service.rules) {
-    if (!path.value.startsWith("/")) return `path "${path.value}" does not begin with "/"`;
+  for (const { path, retry, requestHeaders, responseHeaders } of service.rules) {
+    const isPath = path.type === "RegularExpression" || path.value.startsWith("/");
+    if (!isPath) return `path "${path.value}" does not begin with "/"`;
     if (!Number.isInteger(retry.attempts) || retry.attempts < 0) return `retry.attempts is ${retry.attempts}`;
+    const refused = refusedField(requestHeaders) ?? refusedField(responseHeaders);
+    if (refused !== null) return `the rule for "${path.value}" can't change this header: ${refused}`;
   }
+  const split = checkSplit(service);
+  if (split !== null) return split;
   const seen = new Set<string>();
   for (const { version, endpoints } of service.versions) {
     for (const endpoint of endpoints) {
@@ -46,6 +52,19 @@ function checkService(service: ServiceConfig, slots: number): string | null {
       if (seen.has(key)) return `endpoint "${endpoint.id}" is there twice`;
       seen.add(key);
     }
+  }
+  return null;
+}
+
+function checkSplit({ sticky, routes, mirrors }: ServiceConfig): string | null {
+  if (sticky !== null && !TOKEN.test(sticky.name)) return `sticky: ${JSON.stringify(sticky.name)} is no name`;
+  if (sticky?.kind === "cookie" && !(sticky.maxAgeMs > 0)) return `sticky: a cookie of ${sticky.maxAgeMs} ms`;
+  for (const { name, percentage } of mirrors) {
+    if (!(percentage >= 0 && percentage <= WHOLE)) return `mirror "${name}": ${percentage} is not within 0..${WHOLE}`;
+  }
+  for (const { name, matches } of [...routes, ...mirrors]) {
+    // Of none of nothing, or of everything? Nobody should have to guess.
+    if (matches.length === 0) return `"${name}" says no match`;
   }
   return null;
 }

@@ -4,23 +4,18 @@
  *
  * Errors  a table that does not hold together is refused with one sentence, and nothing has changed.
  * Cost    a request on a listener with one service that answers for every host and path costs two compares; otherwise
- *         one string for the host, one for the path, a map lookup and a scan of the rules.
+ *         one string for the host, a map lookup, and what the rules' matches cost (match.ts).
  */
 import type { DrainSpec } from "../../proto/contract/spec/types.ts";
-import type { RuleConfig, ServiceConfig, TableConfig } from "./config.ts";
+import type { ServiceConfig, TableConfig } from "./config.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { Ground } from "./ground.ts";
 import { Picker } from "./picker.ts";
+import { catchAllOf, compileRules } from "./rules.ts";
+import type { Rule } from "./rules.ts";
+import { compileSplit } from "./split.ts";
+import type { Split } from "./split.ts";
 import { checkTable } from "./table-check.ts";
-
-export interface Rule {
-  readonly exact: boolean;
-  readonly path: string;
-  readonly requestMs: number | null;
-  readonly retries: number;
-  /** Methods beyond the idempotent ones that may be sent twice (R15). */
-  readonly retryMethods: readonly string[];
-}
 
 /** What a service's endpoints share, whichever table is live. */
 export class Service {
@@ -31,6 +26,10 @@ export class Service {
   /** It has had other agents for endpoints: here is where its clients come in, whatever they say of themselves. */
   balances = false;
   rules: readonly Rule[] = [];
+  /** The rule that has every request; null: they have to be matched. */
+  catchAll: Rule | null = null;
+  /** How requests are given to versions, if not by chance alone. */
+  split: Split | null = null;
   picker: Picker;
 
   constructor(name: string, drain: DrainSpec, picker: Picker) {
@@ -38,6 +37,18 @@ export class Service {
     this.drain = drain;
     this.picker = picker;
   }
+
+  take({ rules, split }: Routing): void {
+    this.rules = rules;
+    this.catchAll = catchAllOf(rules);
+    this.split = split;
+  }
+}
+
+/** What a service's document says of its requests, compiled. */
+interface Routing {
+  readonly rules: readonly Rule[];
+  readonly split: Split | null;
 }
 
 export class ListenerTable {
@@ -99,17 +110,6 @@ export const EMPTY_TABLE: Table = {
 export type Compiled =
   { readonly kind: "ok"; readonly table: Table } | { readonly kind: "rejected"; readonly why: string };
 
-/** The rule that takes `path` (without its query): Exact before the longest PathPrefix, which ends between segments. */
-export function matchRule(rules: readonly Rule[], path: string): Rule | null {
-  for (const rule of rules) {
-    if (rule.exact) {
-      if (path === rule.path) return rule;
-    } else if (rule.path === "/" || path === rule.path) return rule;
-    else if (path.startsWith(rule.path) && path.charCodeAt(rule.path.length) === 47) return rule;
-  }
-  return null;
-}
-
 /**
  * Makes the next table from the one that is live. Services and endpoints that go on keep their objects, and are
  * brought up to date only after the whole config has been found sound.
@@ -117,14 +117,23 @@ export function matchRule(rules: readonly Rule[], path: string): Rule | null {
 export function compileTable(ground: Ground, config: TableConfig, live: Table): Compiled {
   const why = checkTable(config, ground.stats.slots);
   if (why !== null) return { kind: "rejected", why };
+  const routing: Routing[] = [];
+  for (const wanted of config.services) {
+    try {
+      routing.push({ rules: compileRules(wanted.rules), split: compileSplit(wanted) });
+    } catch (error) {
+      return { kind: "rejected", why: `service "${wanted.name}": ${(error as Error).message}` };
+    }
+  }
   const services = new Map<string, Service>();
   const endpoints = new Map<string, Endpoint>();
   const first = live.sequence < 0;
-  for (const wanted of config.services) {
+  config.services.forEach((wanted, at) => {
     const service = live.services.get(wanted.name) ?? new Service(wanted.name, wanted.drain, new Picker([], 0));
     services.set(wanted.name, service);
+    service.take(routing[at] as Routing);
     update(ground, service, wanted, live, endpoints, !first);
-  }
+  });
   for (const [key, endpoint] of live.endpoints) if (!endpoints.has(key)) endpoint.startDraining();
   const byIndex = config.services.map(({ name, hostnames }) => ({ service: services.get(name) as Service, hostnames }));
   const listeners = new Map<string, ListenerTable>();
@@ -145,16 +154,15 @@ function update(
   service.slot = wanted.slot;
   service.drain = wanted.drain;
   service.accepting = wanted.accepting;
-  service.rules = compileRules(wanted.rules);
   ground.stats.use(wanted.slot + 1);
-  const shares = wanted.versions.map(({ version, weight, endpoints: members }) => {
+  const shares = wanted.versions.map(({ version, revision, weight, endpoints: members }) => {
     const serving: Endpoint[] = [];
     for (const member of members) {
       service.balances ||= member.kind === "agent";
       const key = `${wanted.name}/${member.id}/${member.address}/${member.port}`;
       const endpoint = live.endpoints.get(key) ?? new Endpoint(ground, member, fresh);
       endpoints.set(key, endpoint);
-      endpoint.assign(version, member.slot);
+      endpoint.assign(version, revision, member.slot);
       ground.stats.use(member.slot + 1);
       if (member.mode === "draining") endpoint.startDraining();
       else {
@@ -162,21 +170,9 @@ function update(
         serving.push(endpoint);
       }
     }
-    return { weight, endpoints: serving };
+    return { revision, weight, endpoints: serving };
   });
   service.picker = new Picker(shares, ground.limits.ejectPercent);
-}
-
-function compileRules(rules: readonly RuleConfig[]): Rule[] {
-  return rules
-    .map(({ path, timeouts, retry }) => ({
-      exact: path.type === "Exact",
-      path: path.type === "PathPrefix" && path.value.length > 1 ? path.value.replace(/\/+$/, "") || "/" : path.value,
-      requestMs: timeouts.requestMs,
-      retries: retry.attempts,
-      retryMethods: retry.methods,
-    }))
-    .sort((a, b) => Number(b.exact) - Number(a.exact) || b.path.length - a.path.length);
 }
 
 /** `host:port`, `[::1]:port`, `host` → the host. */

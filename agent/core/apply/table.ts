@@ -2,8 +2,9 @@
  * The workers' table, made from the assignment and from what the instances are now. Pure; equal input, equal table.
  *
  * Who is in it
- *   serving   instances that are ready, with their revision's weight. A revision without any gets nothing, the others
- *             share what it would have got.
+ *   serving   instances that are ready, with the weight that their revision was asked to have. A revision without any
+ *             keeps its weight, too: the workers share out its callers, and nobody else changes version on its account
+ *             (proxy/picker.ts). A weight of 0 is for version routes and mirrors alone.
  *   draining  instances of draining and of left revisions that were in a table before: nothing new, and the workers say
  *             the protocols' farewells. They stay until they are gone, so that what runs on them is found and counted.
  *   fallback  when a serving revision is asked for and none of its instances can take a request (it has crashed), a
@@ -55,11 +56,15 @@ function serviceConfig(service: AssignedService, input: TableInput): ServiceConf
     return revisionDraft(revision, own, input);
   });
   if (!drafts.some(canTake) && drafts.some(({ weight }) => weight > 0)) fallBack(revisions, mine, drafts, input);
+  const agents = agentDrafts(service, input, drafts.some(canTake));
+  if (agents.some(({ weight }) => weight > 0)) setAside(drafts);
   const left = mine.filter((instance) => !named.has(instance));
-  drafts.unshift(...leftDrafts(left, input));
-  drafts.push(...agentDrafts(service, input, drafts.some(canTake)));
-  // A version with nobody to send to is no news for the workers.
-  const versions = weighted(drafts.filter(({ endpoints }) => endpoints.length > 0));
+  // A version with nobody to send to, and no share of its own, is no news for the workers.
+  const versions = weighted(
+    [...leftDrafts(left, input), ...drafts, ...agents].filter(
+      ({ weight, endpoints }) => weight > 0 || endpoints.length > 0,
+    ),
+  );
   return {
     name: service.name,
     hostnames: service.hostnames,
@@ -85,6 +90,7 @@ function fallBack(
     const { revision, version, mode } = revisions[at] as AssignedRevision;
     const ready = mine.filter((one) => one.mode === "draining" && one.revision === revision && one.ready);
     if (mode !== "draining" || ready.length === 0) continue;
+    setAside(drafts);
     drafts[at] = {
       revision,
       version,
@@ -93,6 +99,11 @@ function fallBack(
     };
     return;
   }
+}
+
+/** Others stand in for all of them. */
+function setAside(drafts: Draft[]): void {
+  drafts.forEach((draft, at) => (drafts[at] = { ...draft, weight: 0 }));
 }
 
 type Draft = VersionConfig;
@@ -162,13 +173,13 @@ function leftServices(assigned: readonly AssignedService[], input: TableInput): 
   });
 }
 
-/** Shares of those that can take requests, scaled to sum to WHOLE; all 0 when none can. */
+/** Shares as they were asked for, scaled to sum to WHOLE; all 0 when nobody was given any. */
 function weighted(drafts: readonly Draft[]): VersionConfig[] {
-  const total = drafts.reduce((sum, draft) => sum + (canTake(draft) ? draft.weight : 0), 0);
-  const last = drafts.findLastIndex(canTake);
+  const total = drafts.reduce((sum, { weight }) => sum + weight, 0);
+  const last = drafts.findLastIndex(({ weight }) => weight > 0);
   let given = 0;
   return drafts.map((draft, at) => {
-    if (!canTake(draft)) return { ...draft, weight: 0 };
+    if (draft.weight === 0) return draft;
     // The last one takes what rounding left, so that the sum is exact.
     const weight = at === last ? WHOLE - given : Math.floor((draft.weight * WHOLE) / total);
     given += weight;

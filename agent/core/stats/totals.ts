@@ -8,7 +8,7 @@
  */
 import { LATENCY_BUCKETS } from "../../../proto/contract/histogram.ts";
 import { LOSS_CAUSES } from "../../../proto/contract/report.ts";
-import { COUNTER, COUNTERS } from "../../proxy/stats-layout.ts";
+import { CAUSES_END, COUNTER, COUNTERS } from "../../proxy/stats-layout.ts";
 import type { WorkerCounts } from "./read.ts";
 
 const KILLED = COUNTER.lost + LOSS_CAUSES.indexOf("worker_killed");
@@ -134,7 +134,9 @@ export class Counts {
 /** Of what a slot has started, what has not ended; more than is in flight where an attempt was not the last. */
 function open(own: Float64Array): number {
   const ended = [COUNTER.completed, COUNTER.clientGone].reduce((sum, at) => sum + (own[at] ?? 0), 0);
-  return (own[COUNTER.started] ?? 0) - own.subarray(COUNTER.lost).reduce((sum, value) => sum + value, ended);
+  return (
+    (own[COUNTER.started] ?? 0) - own.subarray(COUNTER.lost, CAUSES_END).reduce((sum, value) => sum + value, ended)
+  );
 }
 
 export function sparse(counts: Float64Array): [number, number][] {

@@ -183,7 +183,7 @@ export class ClientConnection implements WireOwner, Expiring, Client {
   #during(bytes: Buffer, length: number): void {
     const { wheel, limits } = this.#context;
     const { upload } = this.exchange;
-    const behind = upload.done ? 0 : this.exchange.onRequestBytes(bytes, length);
+    const behind = upload.done ? 0 : this.exchange.delivery.onRequestBytes(bytes, length);
     if (!upload.done) wheel.arm(this.#deadline, limits.stallMs);
     if (behind === length) return;
     const phase: ClientPhase = this.phase;

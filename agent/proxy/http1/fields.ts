@@ -56,6 +56,7 @@ export const NAME = {
   authorization: 20,
   forwardedFor: 21,
   http2Settings: 22,
+  batonMirrored: 23,
 } as const;
 
 interface Known {
@@ -87,6 +88,7 @@ for (const [text, id] of [
   ["baton-error", NAME.batonError],
   ["authorization", NAME.authorization],
   ["http2-settings", NAME.http2Settings],
+  ["baton-mirrored", NAME.batonMirrored],
 ] as const) {
   (byLength[text.length] ??= []).push({ bytes: ascii(text), id });
 }

@@ -16,6 +16,7 @@ import { COUNTER } from "../stats-layout.ts";
 import { Answer, TOOK } from "./answer.ts";
 import type { Client } from "./client-port.ts";
 import { BODY } from "./response.ts";
+import type { Out } from "./out.ts";
 import { CONNECTION, writeResponse } from "./rewrite.ts";
 import type { Terms } from "./terms.ts";
 import type { Tries } from "./tries.ts";
@@ -42,6 +43,8 @@ export interface Asked {
   /** The head is a Baton hop's own refusal; true when the request has been sent elsewhere. */
   refusedByHop(): boolean;
   upgrade(): void;
+  /** An app's head stands in `out`, on its way to the client. */
+  dress(out: Out): void;
   leave(): void;
   /** No byte of an answer has come; there may be another way. */
   broke(error: string): void;
@@ -135,6 +138,7 @@ export class Reply {
     this.#keep = this.#mayKeep();
     const silent = terms.minor === 0 ? CONNECTION.keepAlive : CONNECTION.silent;
     answer.begin(terms.toHead, terms.minor, this.#keep ? silent : CONNECTION.close, endpoint.believed);
+    if (!endpoint.believed) this.#asked.dress(this.#context.scratch);
     if (answer.framing === BODY.close) this.#keep = false;
     if (answer.eventStream) {
       stats.add(tries.slot, COUNTER.eventStreams, 1);

@@ -269,7 +269,7 @@ function isHost(bytes: Uint8Array, from: number, to: number): boolean {
 }
 
 /** Methods are case-sensitive (RFC 9110 §9.1). */
-function methodOf(bytes: Uint8Array, from: number, to: number): number {
+export function methodOf(bytes: Uint8Array, from: number, to: number): number {
   for (let i = 0; i < METHOD_BYTES.length; i++) {
     const known = METHOD_BYTES[i] as Uint8Array;
     if (known.length !== to - from) continue;

@@ -23,6 +23,8 @@ for (const name of [
   NAME.transferEncoding,
   NAME.upgrade,
   NAME.http2Settings,
+  // Said by Baton to one app of one copy: from anyone else it is a forgery.
+  NAME.batonMirrored,
 ]) {
   HOP[name] = 1;
 }

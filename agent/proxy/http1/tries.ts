@@ -11,6 +11,7 @@ import { claimed, released } from "../account.ts";
 import type { Context } from "../context.ts";
 import type { Endpoint } from "../endpoint.ts";
 import type { NotPicked } from "../picker.ts";
+import type { Wanted } from "../split.ts";
 import type { Service } from "../table.ts";
 import { Upstream } from "./upstream.ts";
 import type { UpstreamUser } from "./upstream.ts";
@@ -48,9 +49,9 @@ export class Tries {
   }
 
   /** Picks, claims, and takes a pooled connection or opens one. `upstream` is set unless a reason is answered. */
-  next(service: Service, user: UpstreamUser): NotPicked | null {
+  next(service: Service, wanted: Wanted, user: UpstreamUser): NotPicked | null {
     const { random, wheel, stats } = this.#context;
-    const picked = service.picker.pick(random, wheel.now, this.#tried);
+    const picked = service.picker.pick(random, wheel.now, this.#tried, wanted);
     if (typeof picked === "string") return picked;
     this.endpoint = picked;
     this.slot = picked.slot;

@@ -6,6 +6,8 @@
  */
 import type { Context } from "../context.ts";
 import { flush, pass } from "../forward.ts";
+import { filterHead } from "../header-filter.ts";
+import type { Filter } from "../header-filter.ts";
 import { WRITE } from "../sockets.ts";
 import type { Wire } from "../sockets.ts";
 import { BodyReader } from "./body.ts";
@@ -38,6 +40,9 @@ export class Upload {
   #kept = 0;
   /** How much of the image has been written on the connection in use. */
   #sent = 0;
+  /** What has been done to the head, and the head before it was. */
+  #filter: Filter | null = null;
+  #plain: Buffer | null = null;
 
   constructor(context: Context) {
     this.#context = context;
@@ -61,6 +66,7 @@ export class Upload {
     this.#sent = 0;
     this.whole = true;
     this.stopped = false;
+    this.#filter = this.#plain = null;
     return this.image;
   }
 
@@ -101,6 +107,23 @@ export class Upload {
     const result = to.write(this.image.buffer.subarray(this.#sent, end));
     if (result !== WRITE.failed) this.#sent = end;
     return result;
+  }
+
+  /**
+   * The head as `filter` has it, or as it was (null): an attempt may go to an app, the next one to another agent. Only
+   * while the image is whole and nothing of it is being written, as at the beginning of an attempt.
+   */
+  filterHead(filter: Filter | null): void {
+    if (filter === this.#filter) return;
+    const { image, headBytes } = this;
+    this.#filter = filter;
+    this.#plain ??= Buffer.from(image.buffer.subarray(0, headBytes));
+    const body = Buffer.from(image.buffer.subarray(headBytes, image.length));
+    image.length = 0;
+    image.bytes(this.#plain, 0, this.#plain.length);
+    if (filter !== null) filterHead(image, 0, filter);
+    this.headBytes = image.length;
+    image.bytes(body, 0, body.length);
   }
 
   /** From the first byte again, on another connection. */

@@ -1,4 +1,3 @@
-import { EVERY_REQUEST, NO_FILTERS } from "../../../proto/contract/spec/types.ts";
 import { expect, test } from "vitest";
 import type { EndpointConfig, ServiceConfig, TableConfig } from "../../../agent/proxy/config.ts";
 import type { Endpoint } from "../../../agent/proxy/endpoint.ts";
@@ -7,7 +6,8 @@ import { DEFAULT_LIMITS } from "../../../agent/proxy/limits.ts";
 import { ReadBuffers } from "../../../agent/proxy/sockets.ts";
 import { COUNTER } from "../../../agent/proxy/stats-layout.ts";
 import { Stats, memoryStatsFile } from "../../../agent/proxy/stats-writer.ts";
-import { EMPTY_TABLE, compileTable, matchRule } from "../../../agent/proxy/table.ts";
+import { Choice } from "../../../agent/proxy/split.ts";
+import { EMPTY_TABLE, compileTable } from "../../../agent/proxy/table.ts";
 import type { Table } from "../../../agent/proxy/table.ts";
 import { Wheel } from "../../../agent/proxy/wheel.ts";
 import { silentLog } from "../../../proto/kernel/log.ts";
@@ -52,7 +52,7 @@ function compiled(ground: Ground, services: readonly ServiceConfig[], live: Tabl
 function picks(ground: Ground, table: Table, count: number, tried: readonly Endpoint[] = [], keep = false) {
   const seen: Record<string, number> = {};
   for (let i = 0; i < count; i++) {
-    const picked = table.services.get("shop")!.picker.pick(ground.random, ground.wheel.now, tried);
+    const picked = table.services.get("shop")!.picker.pick(ground.random, ground.wheel.now, tried, new Choice());
     const name = typeof picked === "string" ? picked : picked.id;
     seen[name] = (seen[name] ?? 0) + 1;
     if (typeof picked !== "string" && !keep) picked.inFlight -= 1;
@@ -90,36 +90,6 @@ test("a host goes to its exact name, then to the longest wildcard, then to the s
     "all",
     "all",
   ]);
-});
-
-test("a path goes to the exact rule, then to the longest prefix, which ends between segments", () => {
-  const { ground } = start();
-  const rule = (type: "Exact" | "PathPrefix", value: string) => ({
-    ...EVERY_REQUEST,
-    ...NO_FILTERS,
-    path: { type, value },
-    timeouts: { requestMs: null },
-    retry: { attempts: 0, methods: [] },
-  });
-  const rules = [
-    rule("PathPrefix", "/a"),
-    rule("PathPrefix", "/a/b/"),
-    rule("Exact", "/a/b"),
-    rule("PathPrefix", "/c"),
-  ];
-  const { rules: own } = compiled(ground, [service([], { rules })]).services.get("shop")!;
-  const match = (path: string): string | null => matchRule(own, path)?.path ?? null;
-  expect(["/a", "/a/", "/ab", "/a/b", "/a/b/c", "/a/bc", "/", "/c/"].map(match)).toEqual([
-    "/a",
-    "/a",
-    null,
-    "/a/b",
-    "/a/b",
-    "/a",
-    null,
-    "/c",
-  ]);
-  expect(matchRule(own, "/a/b")?.exact).toBe(true);
 });
 
 test("a table that does not hold together is refused with the reason, and the live one's endpoints are untouched", () => {
