@@ -27,6 +27,9 @@ export const LIMITS = {
   /** Header routes, and mirrors, of one service at once; matches of each. */
   versionRoutes: 16,
   routeMatches: 16,
+  /** Of one canary, and of one analysis. */
+  steps: 64,
+  metrics: 16,
   placementHosts: 1_024,
   externalInstances: 1_024,
   arguments: 256,

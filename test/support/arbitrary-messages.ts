@@ -8,18 +8,8 @@ import { INBOUND_PORTS } from "../../proto/contract/session.ts";
 import type { AgentMessage, ControllerMessage } from "../../proto/contract/session.ts";
 import { WHOLE } from "../../proto/contract/units.ts";
 import { basisPointsArb, matchArb, stickyArb } from "./arbitrary-match.ts";
-import {
-  drainArb,
-  healthArb,
-  hostnameArb,
-  listenerArb,
-  nameArb,
-  portArb,
-  ruleArb,
-  runArb,
-  textArb,
-  versionArb,
-} from "./arbitrary-spec.ts";
+import { drainArb, healthArb, hostnameArb, listenerArb, portArb, ruleArb, runArb } from "./arbitrary-spec.ts";
+import { nameArb, textArb, versionArb } from "./arbitrary-text.ts";
 
 const countArb = fc.oneof(fc.nat(), fc.maxSafeNat());
 const hashArb = fc.string({ unit: fc.constantFrom(...Array.from("0123456789abcdef")), minLength: 64, maxLength: 64 });

@@ -1,6 +1,7 @@
 /** Any valid service spec, for properties: small sizes, every field at its edges. */
 import * as fc from "fast-check";
-import { METHOD_NAMES } from "../../proto/contract/spec/schema.ts";
+import { formatMatch } from "../../proto/contract/spec/match-text.ts";
+import { METHOD_NAMES } from "../../proto/contract/spec/schema-match.ts";
 import { checkWithin } from "../../proto/contract/spec/together.ts";
 import type {
   DrainSpec,
@@ -12,51 +13,10 @@ import type {
   RuleSpec,
   RunSpec,
   ServiceSpec,
-  StrategySpec,
 } from "../../proto/contract/spec/types.ts";
-import { MAX_DURATION_MS } from "../../proto/contract/units.ts";
-import type { CountOrPercent } from "../../proto/contract/units.ts";
 import { filterArb, matchArb } from "./arbitrary-match.ts";
-
-const DNS = Array.from("abcdefghijklmnopqrstuvwxyz0123456789");
-const TAG = [...DNS, "A", "B", "X", "Z"];
-
-const edged = (ends: readonly string[], inner: readonly string[]): fc.Arbitrary<string> =>
-  fc
-    .tuple(
-      fc.constantFrom(...ends),
-      fc.string({ unit: fc.constantFrom(...inner), maxLength: 10 }),
-      fc.constantFrom(...ends),
-    )
-    .map((parts) => parts.join(""));
-
-export const nameArb = fc.oneof(edged(DNS, [...DNS, "-"]), fc.constantFrom("a", "constructor", "a".repeat(63)));
-export const versionArb = fc.oneof(edged(TAG, [...TAG, ".", "-", "_"]), fc.constantFrom("v1", "1.10", "true", "007"));
-
-/** Text as people and programs make it: quotes, line ends, what YAML reads as something else, any script. */
-export const textArb = fc.oneof(
-  fc.string({ unit: "binary", maxLength: 20 }).map((t) => t.replaceAll("\0", "").toWellFormed()),
-  fc.constantFrom(
-    "",
-    " ",
-    "yes",
-    "null",
-    "~",
-    "1e3",
-    "0x10",
-    ": #",
-    "a\r\nb",
-    "\t",
-    "'\"",
-    "- x",
-    "…",
-    "\u2028",
-    "\u0085",
-  ),
-);
-
-export const msArb = (min = 0, max = MAX_DURATION_MS): fc.Arbitrary<number> =>
-  fc.oneof(fc.integer({ min, max }), fc.integer({ min, max: Math.min(max, min + 5_000) }));
+import { strategyArb } from "./arbitrary-strategy.ts";
+import { msArb, nameArb, textArb, versionArb } from "./arbitrary-text.ts";
 
 const ipv4Arb = fc.constantFrom("127.0.0.1", "0.0.0.0", "10.1.2.3");
 const ipv6Arb = fc.constantFrom("::1", "::", "fd00::1:2", "::ffff:7f00:1");
@@ -147,36 +107,6 @@ export const drainArb: fc.Arbitrary<DrainSpec> = msArb().chain((timeoutMs) =>
   }),
 );
 
-const countArb = (min: number): fc.Arbitrary<CountOrPercent> =>
-  fc.oneof(
-    fc.record({ kind: fc.constant("count" as const), value: fc.integer({ min, max: 1_000 }) }),
-    fc.record({ kind: fc.constant("percent" as const), value: fc.integer({ min, max: 100 }) }),
-  );
-
-const strategyArb: fc.Arbitrary<StrategySpec> = fc
-  .tuple(msArb(1), msArb(1), msArb(0))
-  .map((times) => times.toSorted((a, b) => a - b))
-  .chain(([min = 0, healthy = 1, progress = 1]) =>
-    fc.record({
-      kind: fc.constant("rolling" as const),
-      maxSurge: countArb(1),
-      maxUnavailable: countArb(0),
-      minHealthyMs: fc.constant(min),
-      healthyDeadlineMs: fc.constant(Math.max(1, healthy)),
-      progressDeadlineMs: fc.constant(Math.max(1, progress)),
-      autoRevert: fc.boolean(),
-      maxErrorRate: fc.integer({ min: 0, max: 10_000 }).map((points) => points / 10_000),
-      minRequests: fc.integer({ min: 1, max: 1_000_000 }),
-      onPartition: fc.constantFrom("pause" as const, "continue" as const),
-      onSupersede: fc.constant("retarget" as const),
-      rollbackWindow: fc.constant(0),
-      analysis: fc.constant(null),
-      staggerMs: fc.constant(0),
-      orderBy: fc.constant(""),
-      firstHostMs: fc.constant(0),
-    }),
-  );
-
 export const specArb: fc.Arbitrary<ServiceSpec> = fc
   .record({
     name: nameArb,
@@ -184,7 +114,7 @@ export const specArb: fc.Arbitrary<ServiceSpec> = fc
     labels: labelsArb,
     listen: fc.array(listenerArb, { minLength: 1, maxLength: 3 }),
     hostnames: fc.uniqueArray(hostnameArb, { maxLength: 3 }),
-    rules: fc.uniqueArray(ruleArb, { minLength: 1, maxLength: 4, selector: (r) => `${r.path.type} ${r.path.value}` }),
+    rules: fc.uniqueArray(ruleArb, { minLength: 1, maxLength: 4, selector: formatMatch }),
     placement: fc.record({ hosts: fc.array(nameArb, { maxLength: 3 }), labels: labelsArb }),
     run: runArb,
     health: fc.option(healthArb),

@@ -5,9 +5,10 @@
 import { formatHostPort } from "../address.ts";
 import { hashOf } from "../canonical.ts";
 import { formatDuration } from "../units.ts";
-import type { CountOrPercent } from "../units.ts";
+import { rule } from "./document-rules.ts";
+import { strategy } from "./document-strategy.ts";
 import { API_VERSION } from "./schema.ts";
-import type { ExternalRun, HealthSpec, ProbeSpec, RuleSpec, RunSpec, ServiceSpec } from "./types.ts";
+import type { ExternalRun, HealthSpec, ProbeSpec, RunSpec, ServiceSpec } from "./types.ts";
 
 type Document = Readonly<Record<string, unknown>>;
 
@@ -47,14 +48,6 @@ export const specHash = (spec: ServiceSpec): string => hashOf(spec);
 const isEmpty = (entries: Readonly<Record<string, unknown>>): boolean => Object.keys(entries).length === 0;
 const unless = (absent: boolean, part: Document): Document => (absent ? {} : part);
 
-function rule({ path, timeouts, retry }: RuleSpec): Document {
-  return {
-    matches: [{ path: { type: path.type, value: path.value } }],
-    ...(timeouts.requestMs === null ? {} : { timeouts: { request: formatDuration(timeouts.requestMs) } }),
-    retry: { attempts: retry.attempts, ...unless(retry.methods.length === 0, { methods: [...retry.methods] }) },
-  };
-}
-
 function run(spec: RunSpec): Document {
   if (spec.kind === "external") return { external: { instances: spec.instances.map(instance) } };
   const { command, cwd, env, count } = spec;
@@ -83,21 +76,3 @@ function timing(p: ProbeSpec): Document {
     unhealthyThreshold: p.unhealthyThreshold,
   };
 }
-
-function strategy(s: ServiceSpec["strategy"]): Document {
-  return {
-    rolling: {
-      maxSurge: count(s.maxSurge),
-      maxUnavailable: count(s.maxUnavailable),
-      minHealthyTime: formatDuration(s.minHealthyMs),
-      healthyDeadline: formatDuration(s.healthyDeadlineMs),
-      progressDeadline: formatDuration(s.progressDeadlineMs),
-      autoRevert: s.autoRevert,
-      maxErrorRate: s.maxErrorRate,
-      minRequests: s.minRequests,
-      onPartition: s.onPartition,
-    },
-  };
-}
-
-const count = (c: CountOrPercent): number | string => (c.kind === "count" ? c.value : `${String(c.value)}%`);

@@ -157,3 +157,28 @@ export function share(): Leaf<number> {
     return { value: points / WHOLE };
   });
 }
+
+/** A percentage as Argo writes it, `20` or `0.5`, to the hundredth: basis points. */
+export function percentage(): Leaf<BasisPoints> {
+  const json = { type: "number", minimum: 0, maximum: 100 };
+  return leaf(json, "a percentage from 0 to 100 such as 20", (input) => {
+    if (typeof input !== "number" || !(input >= 0 && input <= 100)) return undefined;
+    const points = Math.round(input * 100);
+    return points / 100 === input ? { value: points === 0 ? 0 : points } : { wrong: "finer than 0.01 percent" };
+  });
+}
+
+/** A number above 0. */
+export function positive(max: number, what: string): Leaf<number> {
+  const expected = `${what} above 0, at most ${String(max)}`;
+  return leaf({ type: "number", exclusiveMinimum: 0, maximum: max }, expected, (input) =>
+    typeof input === "number" && input > 0 && input <= max ? { value: input } : undefined,
+  );
+}
+
+/** Where a mapping must have one of its keys and no more: what is wrong, or undefined. */
+export function notOne(input: Readonly<Record<string, unknown>>, keys: readonly string[]): string | undefined {
+  const here = keys.filter((key) => input[key] !== undefined);
+  if (here.length === 1) return undefined;
+  return here.length === 0 ? `expected one of ${keys.join(", ")}` : `expected only one of ${here.join(" and ")}`;
+}

@@ -12,7 +12,7 @@ const noNul = (t: string): boolean => !t.includes("\0");
 /** One argument, or one variable, holds at most what Linux takes (MAX_ARG_STRLEN is 128 KiB with the name). */
 const ARGUMENT_LENGTH = 32_768;
 
-const command = list(
+export const command = list(
   text("node", noNul, "without a NUL character", ARGUMENT_LENGTH),
   1,
   LIMITS.arguments,

@@ -2,13 +2,14 @@
  * What is wrong with services only when parts are looked at side by side: within one, what repeats or leads back to
  * itself; between two, a name used twice, a socket that only one can bind, or a request that both would take.
  *
- * Services may share a listener when each request on it has one taker: none of their host names with the same kind of
- * match on the same path is the same. Placement is not looked at, as a gateway serves all of them on one machine.
+ * Services may share a listener when each request on it has one taker: none of their host names with the same match is
+ * the same (of different ones the more specific takes the request). Placement is not looked at, as a gateway serves all of them on one machine.
  */
 import { formatHostPort, isLoopback, isUnspecified, overlaps } from "../address.ts";
 import type { HostPort } from "../address.ts";
+import { formatMatch } from "./match-text.ts";
 import type { Path } from "./problem.ts";
-import type { ListenerSpec, RuleSpec, ServiceSpec } from "./types.ts";
+import type { ListenerSpec, ServiceSpec } from "./types.ts";
 
 /** Where in a service's document, and what. */
 export interface Complaint {
@@ -57,7 +58,7 @@ function between(a: ServiceSpec, b: ServiceSpec, matches: Matches): Complaint | 
         .values()
         .find((match) => matches(a).has(match));
       if (taken !== undefined) {
-        const message = `service ${a.name} already takes ${taken} on ${at(theirs)}; tell them apart by hostnames or paths`;
+        const message = `service ${a.name} already takes ${taken} on ${at(theirs)}; tell them apart by hostnames, paths or headers`;
         return { path: ["spec", "listen", i], message };
       }
     }
@@ -65,13 +66,12 @@ function between(a: ServiceSpec, b: ServiceSpec, matches: Matches): Complaint | 
   return undefined;
 }
 
-/** Every (host name, path) that a service takes, as text: equal text, equal requests. */
+/** Every (host name, match) that a service takes, as text: equal text, equal requests. */
 function matchesOf(spec: ServiceSpec): string[] {
   const hostnames = spec.hostnames.length === 0 ? ["any host"] : spec.hostnames;
   return hostnames.flatMap((hostname) => spec.rules.map((rule) => `${hostname} ${formatMatch(rule)}`));
 }
 
-const formatMatch = (rule: RuleSpec): string => `${rule.path.type} ${rule.path.value}`;
 const at = (listener: ListenerSpec): string => formatHostPort(listener.address, listener.port);
 
 /** What is wrong inside one service that no single key shows. */

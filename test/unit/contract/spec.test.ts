@@ -5,6 +5,7 @@ import { specToDocument } from "../../../proto/contract/spec/document.ts";
 import { jsonSchema } from "../../../proto/contract/spec/json-schema.ts";
 import { formatProblem, parseDocuments, parseFiles } from "../../../proto/contract/spec/parse.ts";
 import type { ParseResult } from "../../../proto/contract/spec/parse.ts";
+import { EVERY_REQUEST, NO_FILTERS } from "../../../proto/contract/spec/types.ts";
 import type { ServiceSpec } from "../../../proto/contract/spec/types.ts";
 
 /** The pinned example; every later document must go on being read as it is. */
@@ -51,7 +52,12 @@ test("the pinned example is read, with every default filled in", () => {
     listen: [{ address: "127.0.0.1", port: 8080, protocol: "http" }],
     hostnames: [],
     rules: [
-      { path: { type: "PathPrefix", value: "/" }, timeouts: { requestMs: null }, retry: { attempts: 2, methods: [] } },
+      {
+        ...EVERY_REQUEST,
+        ...NO_FILTERS,
+        timeouts: { requestMs: null },
+        retry: { attempts: 2, methods: [] },
+      },
     ],
     placement: { hosts: [], labels: {} },
     run: { kind: "external", instances: [{ version: "v1", host: null, address: "127.0.0.1", port: 9001 }] },
@@ -78,6 +84,12 @@ test("the pinned example is read, with every default filled in", () => {
       maxErrorRate: 0.05,
       minRequests: 50,
       onPartition: "pause",
+      onSupersede: "retarget",
+      rollbackWindow: 0,
+      analysis: null,
+      staggerMs: 0,
+      orderBy: "",
+      firstHostMs: 0,
     },
   });
 });
@@ -190,7 +202,7 @@ test.each([
     "health: { path: /, healthyThreshold: 0 }",
     "8:40: spec.health.healthyThreshold: expected a whole number from 1 to 100, got number 0",
   ],
-  ["strategy: { canary: {} }", "8:15: spec.strategy.canary: unknown key; known here: rolling"],
+  ["strategy: { canry: {} }", "8:15: spec.strategy.canry: unknown key; did you mean canary?"],
   [
     "strategy: { rolling: { maxSurge: 0, maxUnavailable: 0% } }",
     "8:55: spec.strategy.rolling.maxUnavailable: maxSurge and maxUnavailable are both 0, so that nothing could ever be updated",
@@ -421,7 +433,7 @@ test("two services may share a listener only while no request could be for both"
   expect(pair(on("127.0.0.1"), on("127.0.0.1", ", rules: [{ matches: [{ path: { value: /cart } }] }]"))).toEqual([]);
   expect(pair(on("127.0.0.1"), on("127.0.0.2"))).toEqual([]);
   expect(pair(on("127.0.0.1"), on("127.0.0.1"))).toEqual([
-    "shop.yaml:10:69: spec.listen[0]: service shop already takes any host PathPrefix / on 127.0.0.1:80; tell them apart by hostnames or paths (the other is at shop.yaml:4:19)",
+    "shop.yaml:10:69: spec.listen[0]: service shop already takes any host PathPrefix / on 127.0.0.1:80; tell them apart by hostnames, paths or headers (the other is at shop.yaml:4:19)",
   ]);
   expect(pair(on("127.0.0.1"), on("::"))).toEqual([
     "shop.yaml:10:69: spec.listen[0]: [::]:80 can't be bound beside 127.0.0.1:80 of service shop; give both the same address (the other is at shop.yaml:4:19)",
