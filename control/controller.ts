@@ -15,7 +15,6 @@ import type { Log } from "../proto/kernel/log.ts";
 import type { Random } from "../proto/kernel/random.ts";
 import { killGroup } from "../proto/runtime/process-group.ts";
 import type { Leave } from "./analysis/command.ts";
-import { due } from "./analysis/due.ts";
 import { measureWith } from "./analysis/measure.ts";
 import { AnalysisRunner } from "./analysis/runner.ts";
 import { readSourceTokens } from "./analysis/tokens.ts";
@@ -31,6 +30,7 @@ import { Loop } from "./loop.ts";
 import { Narrator } from "./narrator.ts";
 import { Operations } from "./operations.ts";
 import { Registry } from "./registry.ts";
+import { due } from "./rollout/analysis/run.ts";
 import { Serial } from "./serial.ts";
 import { openSqliteStore } from "./store/sqlite/open.ts";
 

@@ -1,27 +1,7 @@
-/**
- * The part of JSONPath that names one value: `$`, then any of `.name`, `['name']`, `["name"]` and `[0]`. Wildcards,
- * slices and filters name several, and are refused.
- *
- * Source  RFC 9535, singular queries (without negative indices and escapes in names).
- */
-export type JsonPath = readonly (string | number)[];
+/** What a path of one value (proto/contract/spec/json-path.ts) leads to in a JSON document. */
+import type { JsonPath } from "../../proto/contract/spec/json-path.ts";
 
-const STEP = /\.([A-Za-z_\u0080-\uffff][\w\u0080-\uffff-]*)|\[(\d{1,9})\]|\['([^'\\]*)'\]|\["([^"\\]*)"\]/y;
-
-/** undefined: it is none. */
-export function parseJsonPath(text: string): JsonPath | undefined {
-  if (!text.startsWith("$")) return undefined;
-  const path: (string | number)[] = [];
-  for (STEP.lastIndex = 1; STEP.lastIndex < text.length;) {
-    const step = STEP.exec(text);
-    if (step === null) return undefined;
-    const [, dotted, index, single, double] = step;
-    path.push(index === undefined ? (dotted ?? single ?? double ?? "") : Number(index));
-  }
-  return path;
-}
-
-/** undefined: there is nothing there, which JSON itself can't say. */
+/** undefined: there is nothing there, which JSON itself can't say. Names that objects inherit are not there. */
 export function valueAt(json: unknown, path: JsonPath): unknown {
   let value = json;
   for (const step of path) {

@@ -11,11 +11,11 @@
  * Units   milliseconds; `atMs` is when the answer came.
  * Cost    a rollout without outside metrics costs one look at its (short) list of analyses each round.
  */
-import type { MetricSource } from "../../proto/contract/spec/analysis.ts";
 import type { Clock, Millis } from "../../proto/kernel/clock.ts";
 import type { Log } from "../../proto/kernel/log.ts";
 import type { AnalysisRun, ExternalMeasurement } from "../model/analysis.ts";
 import type { Rollout } from "../model/rollout.ts";
+import type { DueMeasurement } from "../rollout/analysis/run.ts";
 import type { Measure } from "./measure.ts";
 import type { ExternalSource, Outcome } from "./source.ts";
 import { failed } from "./source.ts";
@@ -30,7 +30,7 @@ export interface RunnerOptions {
   readonly log: Log;
   readonly measure: Measure;
   /** What a run waits for from outside now (rollout/analysis/run.ts). */
-  readonly due: (run: AnalysisRun, now: Millis) => readonly Due[];
+  readonly due: (run: AnalysisRun, now: Millis) => readonly DueMeasurement[];
   readonly active: () => readonly Rollout[];
   /** A revision's label; "" when there is none. */
   readonly version: (service: string, revision: number) => string;
@@ -40,18 +40,11 @@ export interface RunnerOptions {
   readonly news: () => void;
 }
 
-export interface Due {
-  readonly run: string;
-  readonly metric: string;
-  readonly number: number;
-  readonly source: MetricSource;
-}
-
 interface Slot {
   readonly rollout: string;
   /** A run may begin anew under its old name, and count from 1 again. */
   readonly runStartedAtMs: Millis;
-  readonly due: Due;
+  readonly due: DueMeasurement;
   phase:
     | { readonly kind: "waiting" }
     | { readonly kind: "running"; readonly abort: AbortController }
@@ -133,7 +126,7 @@ export class AnalysisRunner {
     for (const { rollout, phase } of this.#slots.values()) {
       if (phase.kind === "running") busy.set(rollout, (busy.get(rollout) ?? 0) + 1);
     }
-    for (const [key, slot] of this.#slots) {
+    for (const slot of this.#slots.values()) {
       if (all >= AT_ONCE) return;
       const own = busy.get(slot.rollout) ?? 0;
       const rollout = rollouts.get(slot.rollout);
@@ -142,7 +135,7 @@ export class AnalysisRunner {
       busy.set(slot.rollout, own + 1);
       const abort = new AbortController();
       slot.phase = { kind: "running", abort };
-      const run: Promise<void> = this.#measure(key, slot, rollout, abort.signal).finally(() => {
+      const run: Promise<void> = this.#measure(slot, rollout, abort.signal).finally(() => {
         this.#running.delete(run);
         // A place is free; and what was not wanted any more is nobody's news.
         if (!this.#stopped) this.#options.news();
@@ -151,14 +144,14 @@ export class AnalysisRunner {
     }
   }
 
-  async #measure(key: string, slot: Slot, rollout: Rollout, signal: AbortSignal): Promise<void> {
+  async #measure(slot: Slot, rollout: Rollout, signal: AbortSignal): Promise<void> {
     const { log, clock, now } = this.#options;
     const { run, metric, number, source } = slot.due;
     const began = clock.monotonic();
     const outcome = await this.#outcome(slot, rollout, signal);
     const of = { rollout: slot.rollout, run, metric, number, source: source.kind };
     log.debug({ ...of, outcome, tookMs: Math.round(clock.monotonic() - began) }, "measured");
-    if (this.#slots.get(key) !== slot) return;
+    // Of a slot that was dropped meanwhile nobody hears.
     const result = { run, metric, number, atMs: now(), outcome };
     slot.phase = { kind: "taken", result, sinceMs: clock.monotonic() };
   }

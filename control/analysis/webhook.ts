@@ -6,9 +6,10 @@
  * error: a gate that is broken must not look like one that says no.
  */
 import type { WebhookSource } from "../../proto/contract/spec/analysis.ts";
+import { parseJsonPath } from "../../proto/contract/spec/json-path.ts";
 import type { Wire } from "./http.ts";
 import { ask, ownWords, parsed } from "./http.ts";
-import { parseJsonPath, valueAt } from "./json-path.ts";
+import { valueAt } from "./json-path.ts";
 import { address, failed, fill, httpUrl, noData, numeric } from "./source.ts";
 import type { Outcome, Subject } from "./source.ts";
 

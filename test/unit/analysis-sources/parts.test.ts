@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { parseJsonPath, valueAt } from "../../../control/analysis/json-path.ts";
+import { valueAt } from "../../../control/analysis/json-path.ts";
 import { address, fill, httpUrl, oneLine } from "../../../control/analysis/source.ts";
 import { parseTokenOption, readSourceTokens } from "../../../control/analysis/tokens.ts";
+import { parseJsonPath } from "../../../proto/contract/spec/json-path.ts";
 import { readOptions } from "../../../control/options.ts";
 
 test("a JSON path names one value; what would name several is none", () => {

@@ -1,10 +1,10 @@
 /** The runner against sources that answer when the test says so, on a clock that stands still. */
 import { expect, test } from "vitest";
 import { AnalysisRunner } from "../../../control/analysis/runner.ts";
-import type { Due } from "../../../control/analysis/runner.ts";
 import type { Outcome, Subject } from "../../../control/analysis/source.ts";
 import type { AnalysisRun } from "../../../control/model/analysis.ts";
 import type { Rollout } from "../../../control/model/rollout.ts";
+import type { DueMeasurement } from "../../../control/rollout/analysis/run.ts";
 import { silentLog } from "../../../proto/kernel/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
@@ -30,7 +30,7 @@ function start() {
     const analyses = [{ ...run, of: id } as unknown as AnalysisRun];
     return { id, service: "shop", from: 1, to: 2, analyses } as unknown as Rollout;
   };
-  const due = (run: AnalysisRun): readonly Due[] =>
+  const due = (run: AnalysisRun): readonly DueMeasurement[] =>
     (wants.get((run as unknown as { of: string }).of) ?? []).map((metric) => {
       const source = { kind: "prometheus", address: "http://127.0.0.1:1", query: metric, timeoutMs: 1_000 } as const;
       return { run: run.id, metric, number: numbers.get(metric) ?? 1, source };
