@@ -1,6 +1,7 @@
 /** What every engine behind the Store port must do. Call it from a test file with a way to open the same store again. */
 import { expect, test } from "vitest";
 import type { Change, NewEvent, Store } from "../../control/store/store.ts";
+import type { HostTrack } from "../../control/model/rollout.ts";
 import { entry, host, revision, rollout } from "./samples.ts";
 
 export interface Subject {
@@ -13,6 +14,12 @@ const event = (message: string, service = "shop"): Change => {
   const base: NewEvent = { atMs: 1, kind: "test", service, rollout: "", host: "", actor: "ann", message };
   return { kind: "event", event: base };
 };
+
+const track = (name: string): HostTrack => ({
+  ...{ host: name, way: "surge", stage: "waiting", towards: 1, goal: 1, home: 0, revisions: [], routed: true },
+  ...{ sinceMs: 1, drainSinceMs: 0, servesSinceMs: 0, healthyAtMs: 0, healthyMark: 0, unhealthyAtMs: 0 },
+  ...{ exitsAllowed: 0, cutAllowed: false, waitingFor: "" },
+});
 
 export function storeContract(name: string, subject: Subject): void {
   test(`${name}: what was committed is there after closing and opening again`, async () => {
@@ -109,6 +116,37 @@ export function storeContract(name: string, subject: Subject): void {
     expect((await store.load()).rollouts).toEqual([second]);
     expect((await store.journal(first.id)).map((e) => e.change)).toEqual([0, 1]);
     await store.close();
+  });
+
+  test(`${name}: a rollout's hosts are there as last committed, whichever changed, came, went or were taken back`, async () => {
+    const { store, reopen } = await subject.fresh();
+    let open = store;
+    let now = rollout({ hosts: [track("a"), track("b"), track("c")] });
+    await open.commit(1, [shop, { kind: "rollout", rollout: now, expect: -1, entries: [] }]);
+    const put = async (hosts: readonly HostTrack[], spoilt = false): Promise<void> => {
+      const next = { ...now, hosts, change: now.change + 1 };
+      const change: Change = { kind: "rollout", rollout: next, expect: now.change, entries: [] };
+      // Refused after it was written: the whole batch is taken back, and so is what is known of the rows.
+      const late: Change = { kind: "rollout", rollout: now, expect: 99, entries: [] };
+      const answer = await open.commit(1, spoilt ? [change, late] : [change]);
+      expect(answer.kind).toBe(spoilt ? "conflict" : "ok");
+      if (!spoilt) now = next;
+      expect((await open.load()).rollouts).toEqual([now]);
+    };
+    const [a, b, c] = now.hosts as [HostTrack, HostTrack, HostTrack];
+    const moved = { ...b, stage: "starting" } as const;
+    await put([a, moved, c], true);
+    await put([a, moved, c]);
+    await put([a, moved, c, track("d")]);
+    await put([moved, a], true);
+    await put([moved, a]);
+    await put([moved, { ...a, waitingFor: "to report" }]);
+    await open.close();
+    open = await reopen();
+    expect((await open.load()).rollouts).toEqual([now]);
+    await put([now.hosts[0]!, { ...a, stage: "done" }]);
+    await put([]);
+    await open.close();
   });
 
   test(`${name}: events are read from a point on, by service, the newest so many, in order`, async () => {

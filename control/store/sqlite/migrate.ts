@@ -9,6 +9,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { StoreUnusable } from "../store.ts";
 import { first } from "./migrations/0001-first.ts";
 import { strategies } from "./migrations/0002-strategies.ts";
+import { tracks } from "./migrations/0003-tracks.ts";
 
 export interface Migration {
   readonly version: number;
@@ -17,7 +18,7 @@ export interface Migration {
   readonly then?: (db: DatabaseSync) => void;
 }
 
-export const MIGRATIONS: readonly Migration[] = [first, strategies];
+export const MIGRATIONS: readonly Migration[] = [first, strategies, tracks];
 
 /** "BTN1" */
 export const APPLICATION_ID = 0x42544e31;

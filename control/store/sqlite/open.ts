@@ -73,7 +73,7 @@ function damageOf(path: string): string | null {
     const faults = db.prepare("PRAGMA integrity_check(3)").all();
     const words = faults.map((row) => String(row["integrity_check"]));
     if (words.length !== 1 || words[0] !== "ok") return words.join("; ").replaceAll("\n", " ");
-    return schemaOf(db, path) === 0 ? null : alteredRecord(db);
+    return alteredRecord(db, schemaOf(db, path));
   } catch (error) {
     if (isDamage(error)) return (error as Error).message;
     throw error;
@@ -86,8 +86,9 @@ function damageOf(path: string): string | null {
  * SQLite looks after pages, not after what is written on them: a record that can't be read, and a revision that is not the
  * one that was stored, are found here.
  */
-function alteredRecord(db: DatabaseSync): string | null {
-  for (const [table, column] of RECORDS) {
+function alteredRecord(db: DatabaseSync, schema: number): string | null {
+  for (const [table, column, since] of RECORDS) {
+    if (schema < since) continue;
     for (const row of db.prepare(`SELECT * FROM ${table}`).iterate()) {
       let value: unknown;
       try {
@@ -103,13 +104,14 @@ function alteredRecord(db: DatabaseSync): string | null {
   return null;
 }
 
-/** Table and its column of JSON. */
+/** Table, its column of JSON, and the schema that brought it. */
 const RECORDS = [
-  ["revisions", "spec"],
-  ["hosts", "body"],
-  ["rollouts", "body"],
-  ["ledgers", "body"],
-  ["counts", "body"],
+  ["revisions", "spec", 1],
+  ["hosts", "body", 1],
+  ["rollouts", "body", 1],
+  ["ledgers", "body", 1],
+  ["counts", "body", 1],
+  ["tracks", "body", 3],
 ] as const;
 
 /** SQLITE_CORRUPT and SQLITE_NOTADB, and their extended codes; of a schema's own text it says so in words alone. */

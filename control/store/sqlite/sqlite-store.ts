@@ -3,7 +3,7 @@
  * committed survives SIGKILL and a power cut alike.
  *
  * Errors  rejects with SQLite's own error when storage fails (disk full, I/O); the batch is rolled back.
- * Cost    one fsync a commit.
+ * Cost    one fsync a commit; of a rollout, the tracks that changed (tracks.ts).
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import type { HostCounts, RolloutLedger } from "../../ledger/types.ts";
@@ -12,6 +12,7 @@ import type { Host } from "../../model/service.ts";
 import { KEEP } from "../store.ts";
 import type { Change, Committed, EventQuery, NewEvent, Store, StoredEvent, StoredState } from "../store.ts";
 import { entryOf, eventOf, json, number, retirementOf, revisionOf, serviceOf } from "./rows.ts";
+import { Tracks } from "./tracks.ts";
 
 /** Thrown inside a transaction to take it back; an outcome outside. */
 class Conflict extends Error {}
@@ -23,6 +24,7 @@ export class SqliteStore implements Store {
   readonly #db: DatabaseSync;
   readonly #released: () => void;
   readonly #statements = new Map<string, StatementSync>();
+  readonly #tracks = new Tracks({ all: this.#all.bind(this), run: this.#run.bind(this) });
   #open = true;
 
   constructor(db: DatabaseSync, path: string, released: () => void) {
@@ -32,16 +34,23 @@ export class SqliteStore implements Store {
   }
 
   load(): Promise<StoredState> {
-    return settle(() => ({
+    return settle(() => this.#load());
+  }
+
+  #load(): StoredState {
+    const tracks = this.#tracks.load();
+    return {
       epoch: this.#epoch(),
       services: this.#all("SELECT * FROM services ORDER BY name").map(serviceOf),
       revisions: this.#all("SELECT * FROM revisions ORDER BY service, revision").map(revisionOf),
       retirements: this.#all("SELECT * FROM retirements ORDER BY service").map(retirementOf),
       hosts: this.#bodies("SELECT body FROM hosts ORDER BY name") as Host[],
-      rollouts: this.#bodies("SELECT body FROM rollouts ORDER BY started_at_ms, rowid") as Rollout[],
+      rollouts: (this.#bodies("SELECT body FROM rollouts ORDER BY started_at_ms, rowid") as Rollout[]).map(
+        (rollout) => ({ ...rollout, hosts: tracks.get(rollout.id) ?? [] }),
+      ),
       ledgers: this.#bodies("SELECT body FROM ledgers ORDER BY rollout") as RolloutLedger[],
       counts: this.#bodies("SELECT body FROM counts ORDER BY host") as HostCounts[],
-    }));
+    };
   }
 
   commit(epoch: number, changes: readonly Change[]): Promise<Committed> {
@@ -56,8 +65,10 @@ export class SqliteStore implements Store {
         const events = changes.map((change) => this.#apply(change)).filter((event) => event !== null);
         if (events.length > 0) this.#forgetOldEvents(events.at(-1)?.seq ?? 0);
         this.#db.exec("COMMIT");
+        this.#tracks.committed();
         return { kind: "ok", events };
       } catch (error) {
+        this.#tracks.rolledBack();
         if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
         if (error instanceof Conflict) return { kind: "conflict", message: error.message };
         throw error;
@@ -152,11 +163,13 @@ export class SqliteStore implements Store {
     const stored = this.#statement("SELECT change FROM rollouts WHERE id = ?").get(rollout.id);
     const at = stored === undefined ? -1 : number(stored, "change");
     if (at !== expect) throw new Conflict(`rollout ${rollout.id} is at change ${at}, not at ${expect}`);
+    const { hosts: _tracks, ...body } = rollout;
     this.#run(
       `INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id)
        DO UPDATE SET change = excluded.change, ended_at_ms = excluded.ended_at_ms, body = excluded.body`,
-      ...[rollout.id, rollout.service, rollout.change, rollout.startedAtMs, rollout.endedAtMs, JSON.stringify(rollout)],
+      ...[rollout.id, rollout.service, rollout.change, rollout.startedAtMs, rollout.endedAtMs, JSON.stringify(body)],
     );
+    this.#tracks.write(rollout, at);
     for (const e of entries) {
       this.#run(
         "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
