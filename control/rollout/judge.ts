@@ -18,6 +18,7 @@ import { moving } from "./track.ts";
 import { list, versionName } from "./words.ts";
 
 const CLEARLY_WORSE_Z = 3;
+const PLAINLY_BROKEN = 0.5;
 
 /** Stages in which the target has been given traffic. */
 export const SERVES: ReadonlySet<HostTrack["stage"]> = new Set(["splitting", "shifting", "restoring"]);
@@ -87,14 +88,16 @@ function lastWords(draft: Draft, track: HostTrack): string {
 function errorRate(draft: Draft): string | null {
   const { strategy } = draft.rollout;
   const { from, to } = draft.context;
-  // An analysis says more, and its bound on false alarms holds for any number of looks; a fixed limit's does not.
-  if (strategy.analysis !== null && !draft.rollout.fastTrack) return null;
   // One label for both: their answers can't be told apart, and nothing is concluded.
   if (from?.version === to.version) return null;
   const fresh = since(draft, to.version);
   if (fresh.requests < Math.max(1, strategy.minRequests)) return null;
   const rate = fresh.errors / fresh.requests;
-  if (rate <= strategy.maxErrorRate) return null;
+  // An analysis says more, and its bound on false alarms holds for any number of looks, which a fixed limit's does not.
+  // It takes its time to tell a bad version from a bad minute, though: what is plainly broken does not wait for it.
+  const judged = strategy.analysis !== null && !draft.rollout.fastTrack;
+  const limit = judged ? Math.max(strategy.maxErrorRate, PLAINLY_BROKEN) : strategy.maxErrorRate;
+  if (!(rate > limit)) return null;
   const old = from === null ? null : since(draft, from.version);
   if (old !== null && old.requests > 0 && zScore(fresh, old) < CLEARLY_WORSE_Z) return null;
   const beside =
@@ -103,7 +106,7 @@ function errorRate(draft: Draft): string | null {
       : `, ${from?.version ?? ""} to ${old.errors} of ${old.requests} (${percent(old.errors / old.requests)})`;
   return (
     `${to.version} answered 5xx to ${fresh.errors} of ${fresh.requests} requests (${percent(rate)}; ` +
-    `maxErrorRate is ${percent(strategy.maxErrorRate)})${beside}`
+    `${judged ? "plainly broken, beyond" : "maxErrorRate is"} ${percent(limit)})${beside}`
   );
 }
 

@@ -345,3 +345,16 @@ test("what each strategy comes down to, in the document's words", () => {
   ]);
   expect(texts(canary([weight(20)]), true)).toEqual(["setWeight 100 %"]);
 });
+
+test("a canary that fails most of what it gets is plainly broken: it does not wait for the analysis", () => {
+  const analysis = { ...traffic("0"), startingStep: 0 };
+  const bench = splitting(canary([weight(10), pause(null)], { analysis }));
+  bench.traffic = {
+    v1: { requests: 400, errors: 0, lost: 0, latency: [] },
+    v2: { requests: 60, errors: 20, lost: 0, latency: [] },
+  };
+  expect(bench.rest().rollout.stage.kind).toBe("step");
+  bench.traffic = { ...bench.traffic, v2: { requests: 60, errors: 40, lost: 0, latency: [] } };
+  expect(bench.rest().rollout.stage.kind).toBe("rolling-back");
+  expect(bench.journal.findLast((entry) => entry.reason === "RollingBack")?.message).toContain("plainly broken");
+});
