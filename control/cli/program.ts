@@ -5,6 +5,7 @@ import { addApplyCommands } from "./commands/apply.ts";
 import { addEventCommands } from "./commands/events.ts";
 import { addGetCommands } from "./commands/get.ts";
 import { addHostCommands } from "./commands/hosts.ts";
+import { addJudgeCommand } from "./commands/judge.ts";
 import { addProcessCommands } from "./commands/processes.ts";
 import { addRolloutCommands } from "./commands/rollout.ts";
 import { addUpCommand } from "./commands/up.ts";
@@ -41,5 +42,6 @@ export function buildProgram(done: (exitCode: number) => void): Command {
   addRolloutCommands(program, done);
   addHostCommands(program, done);
   addEventCommands(program, done);
+  addJudgeCommand(program, done);
   return program;
 }
