@@ -12,10 +12,11 @@ const MAX_LENGTH = 64;
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   if (word.length === 0 || word.length > MAX_LENGTH) return undefined;
   const lower = word.toLowerCase();
+  const words = [...known];
   let best: string | undefined;
   // One slip in three letters: `dran` is drain, `foo` is not `for`-anything of another length.
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
-  for (const candidate of known) {
+  for (const candidate of words) {
     if (Math.abs(candidate.length - word.length) >= bestDistance) continue;
     const d = distance(lower, candidate.toLowerCase());
     // A word of which nothing is left is not the word that was meant.
@@ -24,8 +25,12 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
       bestDistance = d;
     }
   }
-  return best;
+  return best ?? longer(lower, words);
 }
+
+/** `match` is short for `matches`. */
+const longer = (word: string, known: readonly string[]): string | undefined =>
+  word.length < 3 ? undefined : known.find((candidate) => candidate.toLowerCase().startsWith(word));
 
 /** `; did you mean maxSurge?`, or nothing. */
 export function didYouMean(word: string, known: Iterable<string>): string {

@@ -34,16 +34,40 @@ export function leaf<T>(
 const unexpected = (expected: string, input: unknown): string =>
   input === undefined ? `missing; expected ${expected}` : `expected ${expected}, got ${describe(input)}`;
 
-/** A mapping whose unknown keys are refused, with the nearest known one. One line of the message for each key. */
+/** What a problem with a key itself carries, so that it is shown where the key stands. */
+export const OF_KEY = { of: "key" } as const;
+
+/**
+ * A mapping whose unknown keys are refused, with the nearest known one. What depends on several keys is not looked at
+ * then: a key that was mistyped would be missed there once more.
+ */
 export function mapping<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
   const known = Object.keys(shape);
-  return z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === "unrecognized_keys"
-        ? issue.keys.map((key) => unknownKey(key, known)).join("\n")
-        : unexpected("a mapping", issue.input),
-  });
+  return z
+    .strictObject(shape, {
+      // Several keys at once, one line for each: where a value is wrong as well, the check below does not run.
+      error: (issue) =>
+        issue.code === "unrecognized_keys"
+          ? issue.keys.map((key) => unknownKey(key, known)).join("\n")
+          : unexpected("a mapping", issue.input),
+    })
+    .check((payload) => {
+      const { issues } = payload;
+      for (const issue of issues.splice(0)) {
+        if (issue.code !== "unrecognized_keys") issues.push(issue);
+        // zod goes on to a mapping's transform after an unknown key, and after this one it does not.
+        else for (const key of issue.keys) issues.push(unknown(key, unknownKey(key, known), issue.input));
+      }
+    });
 }
+
+const unknown = (key: string, message: string, input: unknown): z.core.$ZodRawIssue => ({
+  code: "custom",
+  path: [key],
+  message,
+  input,
+  params: OF_KEY,
+});
 
 function unknownKey(key: string, known: readonly string[]): string {
   const guess = nearest(key, known);

@@ -11,6 +11,7 @@
  */
 import { posix } from "node:path";
 import type * as z from "zod";
+import { OF_KEY } from "./leaf.ts";
 import { formatPath } from "./problem.ts";
 import type { Path, Problem } from "./problem.ts";
 import { serviceDocument } from "./schema.ts";
@@ -113,6 +114,8 @@ function issuesToProblems(place: Place, issues: readonly z.core.$ZodIssue[]): Pr
       const lines = issue.message.split("\n");
       return issue.keys.map((key, i) => problem(place, [...path, key], "key", lines[i] ?? "unknown key"));
     }
+    if (issue.code === "custom" && issue.params?.["of"] === OF_KEY.of)
+      return [problem(place, path, "key", issue.message)];
     if (issue.code === "invalid_key") return [problem(place, path, "key", issue.issues[0]?.message ?? issue.message)];
     return [problem(place, path, "value", issue.message)];
   });

@@ -1,7 +1,9 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { stringify } from "yaml";
+import * as z from "zod";
 import { specHash, specToDocument } from "../../../proto/contract/spec/document.ts";
+import { jsonSchema } from "../../../proto/contract/spec/json-schema.ts";
 import { formatProblem, parseDocuments } from "../../../proto/contract/spec/parse.ts";
 import type { ServiceSpec } from "../../../proto/contract/spec/types.ts";
 import { specArb } from "../../support/arbitrary-spec.ts";
@@ -22,6 +24,16 @@ test("a spec written as a document is the same spec when read again, as YAML and
       expect(specHash(again)).toBe(specHash(spec));
     }),
     { numRuns: 300 },
+  );
+});
+
+test("the JSON Schema for editors takes every document that is written", () => {
+  const schema = z.fromJSONSchema(jsonSchema());
+  fc.assert(
+    fc.property(specArb, (spec) => {
+      expect(schema.safeParse(specToDocument(spec)).error?.issues ?? []).toEqual([]);
+    }),
+    { numRuns: 200 },
   );
 });
 

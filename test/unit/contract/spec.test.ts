@@ -3,10 +3,9 @@ import { expect, test } from "vitest";
 import { LIMITS } from "../../../proto/contract/limits.ts";
 import { specToDocument } from "../../../proto/contract/spec/document.ts";
 import { jsonSchema } from "../../../proto/contract/spec/json-schema.ts";
-import { formatProblem, parseDocuments, parseFiles } from "../../../proto/contract/spec/parse.ts";
-import type { ParseResult } from "../../../proto/contract/spec/parse.ts";
+import { parseFiles } from "../../../proto/contract/spec/parse.ts";
 import { EVERY_REQUEST, NO_FILTERS } from "../../../proto/contract/spec/types.ts";
-import type { ServiceSpec } from "../../../proto/contract/spec/types.ts";
+import { lines, problemsOf, specOf, withLine } from "../../support/service-document.ts";
 
 /** The pinned example; every later document must go on being read as it is. */
 const PINNED = `apiVersion: baton/v1
@@ -21,28 +20,6 @@ spec:
   drain: { timeout: 30s }
   strategy: { rolling: { maxSurge: 1, maxUnavailable: 0, minHealthyTime: 2s, healthyDeadline: 1m, progressDeadline: 5m, autoRevert: true } }
 `;
-
-/** A small document with one line of `spec` more. */
-const withLine = (line: string): string => `apiVersion: baton/v1
-kind: Service
-metadata: { name: shop }
-spec:
-  version: v1
-  listen: [{ port: 8080 }]
-  run: { process: { command: [node, server.js] } }
-  ${line}
-`;
-
-function lines(result: ParseResult): string[] {
-  return result.kind === "ok" ? [] : result.problems.map(formatProblem);
-}
-const problemsOf = (text: string): string[] => lines(parseDocuments({ file: "shop.yaml", text }));
-
-function specOf(text: string, baseDir?: string): ServiceSpec {
-  const read = parseDocuments({ file: "shop.yaml", text, ...(baseDir === undefined ? {} : { baseDir }) });
-  if (read.kind === "invalid") throw new Error(lines(read).join("\n"));
-  return read.services[0]!.spec;
-}
 
 test("the pinned example is read, with every default filled in", () => {
   expect(specOf(PINNED)).toEqual({
