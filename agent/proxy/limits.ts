@@ -55,9 +55,10 @@ export interface Limits {
   readonly ejectPercent: number;
   /** A new endpoint's share of picks grows from a tenth to the whole in this time (R17). */
   readonly slowStartMs: number;
-  /** Copies of requests under way at once, the bytes that are kept for them, and how long one may take in all. */
+  /** Copies of requests under way at once, the bytes kept for them, how much of an answer is read, how long it may take. */
   readonly mirrors: number;
   readonly mirrorBytes: number;
+  readonly mirrorAnswerBytes: number;
   readonly mirrorMs: number;
   /** One access record in this many; failures are always recorded. */
   readonly accessLogEvery: number;
@@ -96,6 +97,7 @@ export const DEFAULT_LIMITS: Limits = {
   slowStartMs: 5_000,
   mirrors: 64,
   mirrorBytes: 16 << 20,
+  mirrorAnswerBytes: 1 << 20,
   mirrorMs: 10_000,
   accessLogEvery: 100,
 };

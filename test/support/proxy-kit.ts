@@ -221,11 +221,20 @@ export class Kit {
     return this.ask(`GET ${path} HTTP/1.1\r\nHost: shop\r\n\r\n`);
   }
 
-  async books(slot: number): Promise<Booked> {
+  /** One of a slot's COUNTERs. */
+  async count(slot: number, name: keyof typeof COUNTER): Promise<number> {
+    return (await this.#counters(slot))[COUNTER[name]] ?? 0;
+  }
+
+  async #counters(slot: number): Promise<Float64Array> {
     await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
     const read = parseStats(this.#file.bytes);
     if (read.kind !== "ok") throw new Error(read.kind);
-    const counters = read.stats.counters(slot);
+    return read.stats.counters(slot);
+  }
+
+  async books(slot: number): Promise<Booked> {
+    const counters = await this.#counters(slot);
     const at = (index: number): number => counters[index] ?? 0;
     const named = (causes: readonly string[], from: number): Record<string, number> =>
       Object.fromEntries(causes.map((cause, i) => [cause, at(from + i)] as const).filter(([, count]) => count > 0));

@@ -11,6 +11,7 @@ import type { Metric } from "prom-client";
 import { bucketLimit } from "../../../proto/contract/histogram.ts";
 import { CUT_CAUSES, LOSS_CAUSES } from "../../../proto/contract/report.ts";
 import type { TrafficReport } from "../../../proto/contract/report.ts";
+import { COUNTER } from "../../proxy/stats-layout.ts";
 import type { Core } from "../core.ts";
 import { trafficReports } from "../report.ts";
 import { readiness } from "./readiness.ts";
@@ -49,6 +50,15 @@ export function metricsOf(core: Core, software: string): Registry {
       causes.map((cause, at): Sample => [{ service: one.service, version: one.version, cause }, of(one)[at] ?? 0]),
     );
   const own = ["service", "version"];
+  // No requests, and so not in the reports: nothing but these counters knows of them.
+  const copies = (index: number) => (): Sample[] =>
+    core.slots
+      .owners()
+      .map(({ service, version }, slot): Sample => [
+        { service, version },
+        core.statistics.totals.counters(slot)[index] ?? 0,
+      ])
+      .filter(([, count]) => count > 0);
 
   counter(
     "baton_requests_started_total",
@@ -130,6 +140,14 @@ export function metricsOf(core: Core, software: string): Registry {
       ]),
     ),
   );
+  counter("baton_mirrored_requests_total", "Copies sent to it.", own, copies(COUNTER.mirrored));
+  counter(
+    "baton_mirrored_errors_total",
+    "Of these without a good answer: none, or 5xx.",
+    own,
+    copies(COUNTER.mirrorErrors),
+  );
+  counter("baton_mirrored_dropped_total", "Not sent, or ended unanswered.", own, copies(COUNTER.mirrorsDropped));
   histogram(registry, "baton_time_to_head_seconds", "From a request's head to its answer's head.", traffic);
   gauge("baton_downstream_connections", "Clients' connections open now.", [], () => [
     [{}, core.statistics.totals.downstreamOpen],

@@ -124,7 +124,7 @@ export class Copy implements UpstreamUser, Expiring, Running {
       if (found === FOUND.bad) this.#end("failed", false);
       else if (found === FOUND.done) this.#end(this.#verdict, this.#again && reader.at === end);
       // A longer one than this says no more of the version than its beginning did.
-      else if (reader.received > this.#ground.limits.lingerBytes) this.#end(this.#verdict, false);
+      else if (reader.received > this.#ground.limits.mirrorAnswerBytes) this.#end(this.#verdict, false);
       return;
     }
   }
