@@ -1,6 +1,6 @@
 /** Any valid service spec, for properties: small sizes, every field at its edges. */
 import * as fc from "fast-check";
-import { formatMatch } from "../../proto/contract/spec/match-text.ts";
+import { formatMatch } from "../../proto/contract/spec/match.ts";
 import { METHOD_NAMES } from "../../proto/contract/spec/schema-match.ts";
 import { checkWithin } from "../../proto/contract/spec/together.ts";
 import type {

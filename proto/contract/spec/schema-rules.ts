@@ -3,7 +3,7 @@ import { isFieldValue, reservedHeader } from "../http-field.ts";
 import { LIMITS } from "../limits.ts";
 import { DEFAULTS } from "./defaults.ts";
 import { duration, list, mapping, oneOf, text, whole } from "./leaf.ts";
-import { formatMatch } from "./match-text.ts";
+import { formatMatch } from "./match.ts";
 import { headerName, matches, METHOD_NAMES } from "./schema-match.ts";
 import { NO_FILTER } from "./types.ts";
 import type { HeaderField, HeaderFilter, RuleSpec } from "./types.ts";

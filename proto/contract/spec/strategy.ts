@@ -7,7 +7,7 @@
  */
 import type { BasisPoints, CountOrPercent } from "../units.ts";
 import type { AnalysisSpec } from "./analysis.ts";
-import type { MatchSpec } from "./types.ts";
+import type { MatchSpec } from "./match.ts";
 
 export type StrategySpec = RollingStrategy | CanaryStrategy | BlueGreenStrategy;
 

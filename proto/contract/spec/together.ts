@@ -7,7 +7,7 @@
  */
 import { formatHostPort, isLoopback, isUnspecified, overlaps } from "../address.ts";
 import type { HostPort } from "../address.ts";
-import { formatMatch } from "./match-text.ts";
+import { formatMatch } from "./match.ts";
 import type { Path } from "./problem.ts";
 import type { ListenerSpec, ServiceSpec } from "./types.ts";
 

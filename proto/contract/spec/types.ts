@@ -2,6 +2,7 @@
  * A service as its document says it, checked and complete: every default filled in, every unit in the name.
  * `schema.ts` makes it from YAML; nothing else does.
  */
+import type { MatchSpec } from "./match.ts";
 import type { StrategySpec } from "./strategy.ts";
 
 export interface ServiceSpec {
@@ -25,24 +26,6 @@ export interface ListenerSpec {
   readonly address: string;
   readonly port: number;
   readonly protocol: "http";
-}
-
-/** What a request must be to be taken: all of it. Of several that take one, the most specific wins (Gateway API). */
-export interface MatchSpec {
-  readonly path: { readonly type: "Exact" | "PathPrefix" | "RegularExpression"; readonly value: string };
-  /** null: any. */
-  readonly method: string | null;
-  /** Names in lower case. Of a field that is sent several times, the first. */
-  readonly headers: readonly ValueMatch[];
-  /** Names and values as percent-decoded. */
-  readonly queryParams: readonly ValueMatch[];
-}
-
-/** Regular expressions are RE2's, anchored at both ends: none takes more than linear time. */
-export interface ValueMatch {
-  readonly type: "Exact" | "RegularExpression";
-  readonly name: string;
-  readonly value: string;
 }
 
 export interface RuleSpec extends MatchSpec {
@@ -139,3 +122,4 @@ export type {
   StrategySpec,
 } from "./strategy.ts";
 export type { AnalysisSpec, Condition, MetricSource, MetricSpec } from "./analysis.ts";
+export type { MatchSpec, ValueMatch } from "./match.ts";
