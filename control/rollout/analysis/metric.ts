@@ -12,7 +12,7 @@ import type { VersionTraffic } from "../../model/view.ts";
 import { NO_TRAFFIC } from "./counts.ts";
 import { noEvidence } from "./evidence.ts";
 import type { AnalysisFacts } from "./facts.ts";
-import { judgeExternal, type Reading } from "./reading.ts";
+import { judgeExternal, noData, type Reading } from "./reading.ts";
 import { missingOf, readSequential, type Threshold } from "./sequential.ts";
 import { readTraffic, versionOf } from "./traffic.ts";
 import { times } from "./words.ts";
@@ -96,9 +96,14 @@ function takeExternal(metric: MetricRun, spec: MetricSpec, { run, startedAtMs, f
 }
 
 function external(spec: MetricSpec, { outcome }: ExternalMeasurement): Reading {
-  return outcome.kind === "value"
-    ? judgeExternal(spec, outcome.value)
-    : { value: null, verdict: "error", message: outcome.message };
+  switch (outcome.kind) {
+    case "value":
+      return judgeExternal(spec, outcome.value);
+    case "nodata":
+      return noData(outcome.message);
+    case "error":
+      return { value: null, verdict: "error", message: outcome.message };
+  }
 }
 
 /** Adds one measurement, and ends the metric where its limits say so. */
