@@ -15,7 +15,7 @@ const calm: WorldOptions = {
 
 function roll(options: Partial<WorldOptions>, to = 2): World {
   const world = new World({ ...calm, ...options }).settle();
-  world.controller.deploy(to, world.now);
+  world.controller.deploy(to);
   return world;
 }
 const over = (world: World) => (): boolean => world.controller.rollout === null;
@@ -85,7 +85,7 @@ test("a first rollout starts every host; a broken one is taken out again and lea
   const first = (behaviours: WorldOptions["behaviours"]): World => {
     const world = new World({ ...calm, behaviours });
     world.run(1_000);
-    world.controller.deploy(1, world.now);
+    world.controller.deploy(1);
     world.run(60_000, over(world));
     expect(world.violations).toEqual([]);
     return world;
@@ -103,7 +103,7 @@ test("a controller that is killed every second still carries the rollout to its 
   const world = roll({});
   for (let i = 0; i < 100 && !over(world)(); i++) {
     world.run(1_000, over(world));
-    world.controller.restart(world.now);
+    world.restartController();
   }
   expect(world.violations).toEqual([]);
   expect(end(world)).toBe("succeeded");
@@ -113,7 +113,7 @@ test("a controller that is killed every second still carries the rollout to its 
 test("a newer revision takes the hosts on in mid-rollout, and a bad one is not waited for", () => {
   const world = roll({ behaviours: { 2: { ...GOOD, readyAfterMs: null } } });
   world.run(2_000);
-  world.controller.deploy(3, world.now);
+  world.controller.deploy(3);
   const began = world.now;
   world.run(60_000, over(world));
   expect(world.violations).toEqual([]);
@@ -127,10 +127,10 @@ test("a newer revision takes the hosts on in mid-rollout, and a bad one is not w
 test("a lost host halts the rollout, and it goes on by itself when the host is back", () => {
   const world = roll({});
   world.run(1_000);
-  world.agent("host-2").partitioned = true;
+  world.partition("host-2");
   world.run(6_000);
   expect(world.controller.rollout?.pause?.reason).toBe("FleetPartitioned");
-  world.agent("host-2").partitioned = false;
+  world.heal("host-2");
   world.run(60_000, over(world));
   expect(world.violations).toEqual([]);
   expect(end(world)).toBe("succeeded");
@@ -138,11 +138,11 @@ test("a lost host halts the rollout, and it goes on by itself when the host is b
 
 test("a host left behind is named at the end, and moved without a gap when it returns", () => {
   const world = roll({ strategy: { ...STRATEGY, onPartition: "continue" } });
-  world.agent("host-3").partitioned = true;
+  world.partition("host-3");
   world.run(60_000, over(world));
   expect(end(world)).toBe("succeeded");
   expect(world.describe()).toContain("host-3 was lost");
-  world.agent("host-3").partitioned = false;
+  world.heal("host-3");
   world.run(10_000);
   expect(world.violations).toEqual([]);
   expect(world.lost).toBe(0);

@@ -7,7 +7,8 @@ import fc from "fast-check";
 import { test } from "vitest";
 import type { CountOrPercent } from "../../../proto/contract/units.ts";
 import { GOOD, STRATEGY, type WorldOptions } from "../../sim/model/world.ts";
-import { finish, KINDS, play, type Strike, verdict } from "./play.ts";
+import { KINDS, type Strike } from "../../sim/model/strikes.ts";
+import { finish, play, verdict } from "./play.ts";
 
 const RUNS = Number(process.env["FUZZ_RUNS"] ?? 150);
 /** The same events in every run of the tests; a hunt names another seed, or "random". */

@@ -1,156 +1,268 @@
-/** The model world's controller: the real engine and compiler, in the loop that control/rollout/types.ts prescribes. */
+/**
+ * The model world's controller: the real engine, compiler, fleet and barrier (control/rollout, control/desired,
+ * control/fleet) in the loop that control/loop.ts runs, with a store of plain JSON. What is not stored is gone when it
+ * dies. Counts of requests come straight from the traffic: how they are gathered is the ledger's own test.
+ */
+import type { Hello } from "../../../proto/contract/session.ts";
+import type { AgentMessage } from "../../../proto/contract/session.ts";
 import type { AssignedService } from "../../../proto/contract/assignment.ts";
-import { compile } from "../../../control/desired/compile.ts";
-import { placed } from "../../../control/desired/placement.ts";
+import { SESSION } from "../../../proto/contract/limits.ts";
+import type { Timer } from "../../../proto/kernel/clock.ts";
+import { silentLog } from "../../../proto/kernel/log.ts";
+import type { Books } from "../../../control/ledger/books.ts";
+import type { ExternalMeasurement } from "../../../control/model/analysis.ts";
 import type { Command, JournalEntry, Rollout } from "../../../control/model/rollout.ts";
 import type { Host, Revision, Service } from "../../../control/model/service.ts";
-import type { FleetView, HostView, VersionTraffic } from "../../../control/model/view.ts";
-import { begin, command, desires, step } from "../../../control/rollout/engine.ts";
-import type { Context, Decision } from "../../../control/rollout/types.ts";
+import type { FleetView, VersionTraffic } from "../../../control/model/view.ts";
+import { compile } from "../../../control/desired/compile.ts";
+import { groupsOf, placed } from "../../../control/desired/placement.ts";
+import type { SessionPort } from "../../../control/fleet/agent.ts";
+import { Fleet } from "../../../control/fleet/fleet.ts";
+import { fleetView } from "../../../control/fleet/view.ts";
 import { ended } from "../../../control/rollout/describe.ts";
-import type { Delivery, SimReport } from "./agent.ts";
+import { begin, command, desires, step } from "../../../control/rollout/engine.ts";
+import type { Beginning, Context, Decision } from "../../../control/rollout/types.ts";
+import type { Timeline } from "./timeline.ts";
 
-const LEASE_MS = 3_000;
-/** What is not answered for so long was lost with its session. */
-const SESSION_MS = 1_000;
+/** As the real loop's. */
+const COALESCE_MS = 20;
+const TICK_MS = 250;
+/** Of past rollouts and of the journal, so many are kept: the store of a real one keeps all. */
+const KEPT_ROLLOUTS = 20;
+const KEPT_ENTRIES = 400;
 
 export interface Plan {
   readonly before: Rollout;
   readonly after: Rollout;
   readonly context: Context;
+  /** null: the engine's own step. */
+  readonly said: Command | null;
+}
+
+export interface Watcher {
+  /** A decision that changed something. */
+  planned(plan: Plan): void;
+  /** What sources outside the controller have said so far; asked for what is due. */
+  measurements(rollout: Rollout): readonly ExternalMeasurement[];
+}
+
+/** What survives. */
+interface Stored {
+  service: Service;
+  rollout: Rollout | null;
+  /** Waits for the one before to go back. */
+  waiting: Rollout | null;
 }
 
 export class SimController {
   epoch = 1;
-  service: Service = { name: "shop", stable: 0, previous: 0, newest: 0 };
-  readonly revisions: Revision[];
-  hosts: Host[];
-  rollout: Rollout | null = null;
+  alive = true;
+  hosts: Host[] = [];
+  /** Replaced whole when one comes or goes. */
+  revisions: readonly Revision[] = [];
   readonly journal: JournalEntry[] = [];
   readonly past: Rollout[] = [];
   traffic: Record<string, VersionTraffic> = {};
   unexplained = 0;
-  wanted = new Map<string, AssignedService | null>();
-  /** At most one for each agent, until it is answered (control/fleet/agent.ts). */
-  inFlight = new Map<string, { readonly generation: number; readonly hash: string; at: number }>();
-  #generation = 0;
-  #sent = new Map<string, number>();
-  #previous = new Map<string, AssignedService[]>();
-  #reports = new Map<string, SimReport>();
-  #heardAt = new Map<string, number>();
-  #startedAt = 0;
-  /** Every decision that changed something, for the oracle. */
-  readonly onPlan: (plan: Plan) => void;
+  rounds = 0;
+  #stored: Stored = {
+    service: { name: "shop", stable: 0, previous: 0, newest: 0 },
+    rollout: null,
+    waiting: null,
+  };
+  #begun = 0;
+  #fleet: Fleet;
+  #compiled: ReadonlyMap<string, readonly AssignedService[]> = new Map();
+  #compiledFor: readonly unknown[] = [];
+  /** What was heard of each agent, by the number of its state: repeating it is no news. */
+  #heard = new Map<string, string>();
+  #news = 0;
+  #soon: Timer | null = null;
+  #wake: Timer | null = null;
+  readonly #time: Timeline;
+  readonly #watcher: Watcher;
+  readonly #leaseMs: number;
 
-  constructor(hosts: Host[], revisions: Revision[], onPlan: (plan: Plan) => void) {
-    this.hosts = hosts;
-    this.revisions = revisions;
-    this.onPlan = onPlan;
+  constructor(time: Timeline, leaseMs: number, watcher: Watcher) {
+    this.#time = time;
+    this.#watcher = watcher;
+    this.#leaseMs = leaseMs;
+    this.#fleet = this.#newFleet();
+    time.every(TICK_MS, () => this.#tick());
   }
 
-  hear(host: string, report: SimReport, now: number): void {
-    const known = this.#reports.get(host);
-    if (known !== undefined && known.seq >= report.seq) return;
-    this.#reports.set(host, report);
-    this.#heardAt.set(host, now);
-    const asked = this.inFlight.get(host);
-    if (asked?.generation === report.generation && report.epoch === this.epoch) this.inFlight.delete(host);
+  get service(): Service {
+    return this.#stored.service;
   }
 
-  /** What is to be sent to an agent now: the newest, one at a time, and again while it is not answered. */
-  due(host: string, now: number): Omit<Delivery, "at"> | null {
-    const report = this.#reports.get(host);
-    // Nothing is asked of an agent before it has said what it runs: what is asked stands on that.
-    if (report === undefined || this.#silentFor(host, now) > LEASE_MS) return null;
-    const service = this.wanted.get(host) ?? null;
-    const hash = hashOf(service);
-    const asked = this.inFlight.get(host);
-    const answered = report.epoch === this.epoch && hash === report.appliedHash;
-    const wait = report.rejected === hash ? now - this.#sentAt(host) <= SESSION_MS : false;
-    if (wait || (asked === undefined ? answered : now - asked.at <= SESSION_MS)) return null;
-    // Its session broke: whether it took what was sent is not known, so what is asked now is sent in any case.
-    const generation = asked?.hash === hash ? asked.generation : ++this.#generation;
-    this.inFlight.set(host, { generation, hash, at: now });
-    this.#sent.set(host, now);
-    return { epoch: this.epoch, generation, service, hash };
+  set service(service: Service) {
+    this.#stored.service = service;
   }
 
-  /** Killed and started again: what was not stored is gone, and no one is heard of yet. */
-  restart(now: number): void {
-    this.epoch += 1;
-    this.rollout = this.rollout === null ? null : (JSON.parse(JSON.stringify(this.rollout)) as Rollout);
-    this.#previous = new Map();
-    this.#reports = new Map();
-    this.#heardAt = new Map();
-    this.inFlight = new Map();
-    this.#generation = 0;
-    this.#startedAt = now;
+  get rollout(): Rollout | null {
+    return this.#stored.rollout;
   }
 
-  deploy(to: number, now: number): void {
-    const target = this.revision(to);
-    let over: Rollout | undefined;
-    if (this.rollout !== null) {
-      const answer = this.say({ kind: "supersede", actor: "ops", by: `r${to}` }, now);
-      if (!answer) return;
-      over = this.past.at(-1);
-    }
-    const from = this.service.stable === 0 ? null : this.revision(this.service.stable);
-    const decision = begin({
-      id: `shop-${String(this.past.length + 1)}`,
-      service: "shop",
-      from,
-      to: target,
-      hosts: placed(target.spec, this.hosts),
-      ...(from === null ? {} : { fromHosts: placed(from.spec, this.hosts) }),
-      now,
-      actor: "ops",
-      epoch: this.epoch,
-      ...(over === undefined ? {} : { over }),
-    });
-    this.traffic = {};
-    this.unexplained = 0;
-    this.#take(decision);
+  get waiting(): Rollout | null {
+    return this.#stored.waiting;
   }
 
-  say(said: Command, now: number): boolean {
-    if (this.rollout === null) return false;
-    this.#compile(now);
-    const context = this.context(this.rollout, now);
-    const answer = command(this.rollout, said, context);
-    if ("kind" in answer) return false;
-    this.#take(answer, context);
+  get fleet(): Fleet {
+    return this.#fleet;
+  }
+
+  greeted(hello: Hello, session: SessionPort): boolean {
+    if (!this.alive) return false;
+    // A controller that is met by an agent of a later one is one of the past; here that can't be.
+    if (hello.highestEpoch > this.epoch) throw new Error(`${hello.host} has seen epoch ${hello.highestEpoch}`);
+    if (!this.hosts.some((host) => host.name === hello.host)) this.#join(hello);
+    const connected = this.#fleet.connect(hello, session);
+    if (connected.kind !== "open") return false;
+    connected.agent.toldEpoch = this.epoch;
+    const welcome = { epoch: this.epoch, session: session.id, reportEveryMs: 250, leaseMs: this.#leaseMs };
+    session.send({ kind: "welcome", welcome });
+    this.#changed();
     return true;
   }
 
-  /** One round: until nothing moves. */
-  round(now: number): void {
-    for (let i = 0; i < 50; i++) {
-      this.#compile(now);
-      if (this.rollout === null) return;
-      const context = this.context(this.rollout, now);
-      const decision = step(this.rollout, context);
-      if (decision.rollout === this.rollout) return;
-      this.#take(decision, context);
-    }
-    throw new Error("the engine never comes to rest");
+  #join({ host: name, role, labels, address, software }: Hello): void {
+    const ports: Record<string, number> = role === "host" ? { "shop/0": 40_000 } : {};
+    const inboundPorts = "assigned" as const;
+    this.hosts = [...this.hosts, { name, role, labels, address, software, adminState: "ready", inboundPorts, ports }];
   }
 
-  #take(decision: Decision, context?: Context): void {
-    const before = this.rollout;
-    // What is not stored does not survive a restart: always go on from the stored form.
-    const after = JSON.parse(JSON.stringify(decision.rollout)) as Rollout;
-    this.journal.push(...decision.journal);
-    if (before !== null && context !== undefined) this.onPlan({ before, after, context });
-    if (after.stage.kind === "promoting" && before?.stage.kind !== "promoting") {
-      this.service = { ...this.service, stable: after.to, previous: after.from };
+  disconnected(host: string, session: SessionPort): void {
+    const agent = this.#fleet.agent(host);
+    if (agent !== undefined) this.#fleet.disconnected(agent, session);
+  }
+
+  /** `version`: of what the report tells, so that one that tells nothing new makes no work. */
+  hear(
+    host: string,
+    session: SessionPort,
+    message: Exclude<AgentMessage, { readonly kind: "hello" }>,
+    version: number,
+  ): void {
+    const agent = this.#fleet.agent(host);
+    if (!this.alive || agent === undefined) return;
+    const before = this.#quiet;
+    this.#quiet = message.kind === "report" && this.#heard.get(host) === `${session.id} ${version}`;
+    this.#fleet.receive(agent, session, message);
+    this.#quiet = before;
+    if (message.kind === "report") this.#heard.set(host, `${session.id} ${version}`);
+  }
+  #quiet = false;
+
+  admin(name: string, adminState: Host["adminState"]): void {
+    this.hosts = this.hosts.map((host) => (host.name === name ? { ...host, adminState } : host));
+    this.#changed();
+  }
+
+  /** Killed: what was not stored is gone, and no one is heard of yet. It starts again after `forMs`. */
+  restart(forMs = 0): void {
+    this.alive = false;
+    this.#soon?.cancel();
+    this.#wake?.cancel();
+    this.#soon = this.#wake = null;
+    const back = (): void => {
+      if (this.alive) return;
+      this.alive = true;
+      this.epoch += 1;
+      this.#stored = JSON.parse(JSON.stringify(this.#stored)) as Stored;
+      this.#compiled = new Map();
+      this.#heard = new Map();
+      this.#fleet = this.#newFleet();
+      this.#changed();
+    };
+    if (forMs === 0) back();
+    else this.#time.after(forMs, back);
+  }
+
+  /** What the engine answers to a controller that another has followed: nothing may come of it (I4). */
+  pastLeaderSteps(): boolean {
+    const { rollout } = this;
+    if (rollout === null || rollout.epoch < 2) return false;
+    const context = { ...this.context(rollout), epoch: rollout.epoch - 1 };
+    const said = command(rollout, { kind: "abort", actor: "past", reason: "" }, context);
+    return step(rollout, context).rollout !== rollout || !("kind" in said);
+  }
+
+  /** As control/operations.ts does it; "" or why not. */
+  deploy(to: number): string {
+    const { service, rollout: over } = this;
+    const wanted = `shop-${++this.#begun}`;
+    if (this.#stored.waiting !== null) {
+      const refused = this.#saidTo(this.#stored.waiting, { kind: "supersede", actor: "ops", by: wanted });
+      if (refused !== "") return refused;
     }
-    if (ended(after)) {
-      this.past.push(after);
-      this.rollout = null;
-    } else {
-      this.rollout = after;
+    if (over === null && service.stable === to) return "served already";
+    if (over !== null) {
+      const back = over.stage.kind === "rolling-back" || over.stage.kind === "aborting";
+      if (over.to === to) return "under way, or going back from it";
+      if (service.stable === to) return "abort goes back";
+      const promoted = ["promoting", "draining", "finalizing"].includes(over.stage.kind);
+      if (over.strategy.onSupersede === "rollBackFirst" && over.from !== 0 && !promoted) {
+        if (!back) this.say({ kind: "abort", actor: "ops", reason: "a newer one takes its place" });
+        const { rollout: blank } = begin(this.#beginning(wanted, to));
+        const why = "its strategy says onSupersede: rollBackFirst";
+        this.#stored.waiting = { ...blank, hosts: [], stage: { kind: "blocked", behind: over.id, why } };
+        this.#changed();
+        return "";
+      }
+      const refused = this.say({ kind: "supersede", actor: "ops", by: wanted });
+      if (refused !== "") return refused;
+      this.#begin(wanted, to, this.past.at(-1));
+      return "";
     }
+    this.#begin(wanted, to);
+    return "";
+  }
+
+  /** "" or why not. */
+  say(said: Command): string {
+    if (!this.alive) return "there is no controller";
+    const { rollout, waiting } = this;
+    // One that waits behind another which goes back already is what can still be given up.
+    const meant = said.kind === "abort" && waiting !== null ? waiting : rollout;
+    return meant === null ? "no rollout" : this.#saidTo(meant, said);
+  }
+
+  #saidTo(rollout: Rollout, said: Command): string {
+    this.#compile();
+    const context = this.context(rollout);
+    const answer = command(rollout, said, context);
+    if ("kind" in answer) return answer.why;
+    const resumed = rollout.pause?.reason === "Rejected" && answer.rollout.pause === null;
+    if (resumed) this.#fleet.askAgain("shop");
+    this.#take(rollout, answer, context, said);
+    this.#changed();
+    return "";
+  }
+
+  #begin(id: string, to: number, over?: Rollout): void {
+    const { rollout, journal } = begin(this.#beginning(id, to, over));
+    this.traffic = {};
+    this.unexplained = 0;
+    this.journal.push(...journal);
+    this.#stored.rollout = rollout;
+    this.#changed();
+  }
+
+  #beginning(id: string, number: number, over?: Rollout): Beginning {
+    const from = this.service.stable === 0 ? null : this.revision(this.service.stable);
+    const to = this.revision(number);
+    const window = from?.spec.strategy.rollbackWindow ?? 0;
+    const promoted = this.past.filter(({ stage }) => stage.kind === "succeeded").map((one) => one.to);
+    const recent = [...new Set([this.service.previous, ...promoted.toReversed()])].filter(
+      (one) => one !== 0 && one !== this.service.stable,
+    );
+    return {
+      ...{ id, service: "shop", from, to, hosts: placed(to.spec, this.hosts) },
+      fromHosts: from === null ? [] : placed(from.spec, this.hosts),
+      ...{ now: this.#time.now(), actor: "ops", epoch: this.epoch },
+      fastTrack: recent.slice(0, window).includes(number),
+      ...(over === undefined ? {} : { over }),
+    };
   }
 
   revision(number: number): Revision {
@@ -159,74 +271,123 @@ export class SimController {
     return found;
   }
 
-  context(rollout: Rollout, now: number): Context {
+  context(rollout: Rollout): Context {
     const to = this.revision(rollout.to);
     const from = rollout.from === 0 ? null : this.revision(rollout.from);
-    const cluster = {
-      hosts: placed(to.spec, this.hosts),
-      fromHosts: from === null ? [] : placed(from.spec, this.hosts),
+    const fromHosts = from === null ? [] : placed(from.spec, this.hosts);
+    const cluster = { hosts: placed(to.spec, this.hosts), fromHosts, groups: groupsOf(to.spec, this.hosts) };
+    const measurements = this.#watcher.measurements(rollout);
+    return { ...{ from, to, cluster, measurements }, view: this.view(), now: this.#time.now(), epoch: this.epoch };
+  }
+
+  view(): FleetView {
+    const { rollout } = this;
+    const books = { traffic: () => this.traffic, unexplained: () => this.unexplained } as unknown as Books;
+    const of = { service: "shop", rollout: rollout?.id ?? "", change: rollout?.change ?? 0 };
+    return fleetView(this.#fleet, books, this.hosts, of);
+  }
+
+  #newFleet(): Fleet {
+    const news = {
+      changed: () => {
+        if (!this.#quiet) this.#changed();
+      },
+      event: () => undefined,
+      report: () => undefined,
+      lost: () => undefined,
     };
-    return { from, to, cluster, view: this.view(now), now, epoch: this.epoch, measurements: [] };
+    const options = { clock: this.#time, log: silentLog, news, leaseMs: this.#leaseMs };
+    return new Fleet(
+      options,
+      this.hosts.map(({ name }) => name),
+    );
   }
 
-  view(now: number): FleetView {
-    return {
-      change: this.rollout?.change ?? 0,
-      hosts: Object.fromEntries(this.hosts.map((host) => [host.name, this.#hostView(host, now)])),
-      traffic: this.traffic,
-      unexplainedLoss: this.unexplained,
-    };
+  /** There is news that a decision may stand on. */
+  #changed(): void {
+    this.#news += 1;
+    this.#roundIn(COALESCE_MS);
   }
 
-  #hostView(host: Host, now: number): HostView {
-    const report = this.#reports.get(host.name);
-    const heardAt = this.#heardAt.get(host.name);
-    const asked = hashOf(this.wanted.get(host.name) ?? null);
-    const silentFor = this.#silentFor(host.name, now);
-    return {
-      name: host.name,
-      role: host.role,
-      lease: silentFor > LEASE_MS ? "lost" : heardAt === undefined ? "unknown" : "live",
-      adminState: host.adminState,
-      appliedHash: this.#liveHash(host.name),
-      askedHash: asked,
-      rejected: report?.rejected === asked && asked !== "" ? "no such file: ./server" : "",
-      instances: report?.instances ?? [],
-      endpointInFlight: report?.endpointInFlight ?? {},
-    };
+  #roundIn(ms: number): void {
+    if (this.#soon !== null || !this.alive) return;
+    this.#soon = this.#time.after(ms, () => {
+      this.#soon = null;
+      this.#round();
+    });
   }
 
-  #sentAt(host: string): number {
-    return this.#sent.get(host) ?? 0;
+  /** Leases run out, and counts grow, without news. */
+  #tick(): void {
+    if (!this.alive) return;
+    this.#fleet.sweep();
+    if (this.rollout?.stage.kind === "step") this.#roundIn(COALESCE_MS);
   }
 
-  #silentFor(host: string, now: number): number {
-    return now - (this.#heardAt.get(host) ?? this.#startedAt);
+  #round(): void {
+    this.rounds += 1;
+    this.#wake?.cancel();
+    let wakeAt: number | null = null;
+    for (let n = 0; ; n++) {
+      if (n === 60) throw new Error(`the engine never comes to rest: ${JSON.stringify(this.journal.slice(-4))}`);
+      this.#unblock();
+      this.#compile();
+      const { rollout } = this;
+      if (rollout === null) break;
+      const context = this.context(rollout);
+      const decision = step(rollout, context);
+      wakeAt = decision.wakeAtMs;
+      if (decision.rollout === rollout) break;
+      this.#take(rollout, decision, context, null);
+    }
+    this.#fleet.flush(this.epoch);
+    if (wakeAt !== null) this.#wake = this.#time.after(wakeAt - this.#time.now() + 1, () => this.#round());
   }
 
-  /** As in control/fleet/agent.ts: nothing else is on its way to it, and its word is of this epoch. */
-  #liveHash(host: string): string {
-    const report = this.#reports.get(host);
-    const asked = this.inFlight.get(host);
-    if (report === undefined || report.epoch !== this.epoch) return "";
-    return asked === undefined || asked.hash === report.appliedHash ? report.appliedHash : "";
+  #unblock(): void {
+    const { waiting, rollout } = this.#stored;
+    if (waiting === null || rollout !== null) return;
+    this.#stored.waiting = null;
+    this.#begin(waiting.id, waiting.to);
   }
 
-  #compile(now: number): void {
+  #take(before: Rollout, decision: Decision, context: Context, said: Command | null): void {
+    const after = decision.rollout;
+    this.journal.push(...decision.journal);
+    if (this.journal.length > 2 * KEPT_ENTRIES) this.journal.splice(0, KEPT_ENTRIES);
+    this.#watcher.planned({ before, after, context, said });
+    if (before.id === this.#stored.waiting?.id) {
+      if (ended(after)) this.#stored.waiting = null;
+      return;
+    }
+    if (after.stage.kind === "promoting" && before.stage.kind !== "promoting") {
+      this.service = { ...this.service, stable: after.to, previous: after.from };
+    }
+    this.#stored.rollout = after;
+    if (!ended(after)) return;
+    this.past.push(after);
+    if (this.past.length > KEPT_ROLLOUTS) this.past.shift();
+    this.#stored.rollout = null;
+  }
+
+  #compile(): void {
+    // Compiled again only when something that goes into it is another.
+    const from = [this.#news, this.rollout, this.service, this.hosts, this.revisions];
+    if (from.every((part, at) => part === this.#compiledFor[at])) return;
+    this.#compiledFor = from;
     const rollouts = this.rollout === null ? [] : [this.rollout];
-    const compiled = compile({
+    this.#compiled = compile({
       services: [this.service],
       revisions: this.revisions,
       rollouts,
       desires: new Map(rollouts.map((rollout) => [rollout.service, desires(rollout)])),
       hosts: this.hosts,
-      views: new Map([["shop", this.view(now)]]),
-      previous: this.#previous,
+      views: new Map([["shop", this.view()]]),
+      previous: this.#compiled,
     });
-    this.#previous = compiled;
-    this.wanted = new Map([...compiled].map(([name, services]) => [name, services[0] ?? null]));
+    for (const [name, services] of this.#compiled) this.#fleet.want(name, services, "");
   }
 }
 
-/** Equal text, equal state: a hash that needs no hashing. */
-export const hashOf = (service: AssignedService | null): string => (service === null ? "" : JSON.stringify(service));
+/** How long after a start of the controller a host that is not heard of counts as lost. */
+export const lostAfterStartMs = (leaseMs: number): number => leaseMs + SESSION.reconnectMaxMs;

@@ -1,64 +1,76 @@
 /**
- * The invariants of control/DESIGN.md, judged from what is *true* in the model world at the moment an agent applies
- * something or the engine decides something. It shares no code with the engine's own check.
+ * The invariants of control/DESIGN.md, judged from what is *true* in the model world at the moment an agent puts a new
+ * table in place of the old one or the engine decides something. It shares no code with the engine's own check, and asks
+ * the agents where the engine asks the reports.
  */
 import type { AssignedService } from "../../../proto/contract/assignment.ts";
-import type { HostTrack } from "../../../control/model/rollout.ts";
+import { resolveCount } from "../../../proto/contract/units.ts";
+import type { HostTrack, Rollout } from "../../../control/model/rollout.ts";
 import type { HostView } from "../../../control/model/view.ts";
-import type { SimAgent, SimInstance } from "./agent.ts";
+import { hashesOf, type SimAgent, type SimInstance } from "./agent.ts";
 import type { Plan } from "./controller.ts";
 
 export interface Truth {
   readonly now: number;
   readonly agents: readonly SimAgent[];
-  readonly drainMs: number;
-  readonly cutsAtDeadline: boolean;
+  agentNamed(name: string): SimAgent | undefined;
   /** The operator has said that what drains may be ended. */
   readonly operatorCut: boolean;
   /** Going on without lost hosts was allowed, by policy or operator. */
   readonly goesOnWithout: boolean;
+  /** News takes so long, at the worst, to reach the controller, or an agent that is back in touch. */
+  readonly newsMs: number;
+  /** Sources outside the controller have said that the target fails, more often than the document puts up with. */
+  readonly measuredBad: boolean;
 }
 
-/** News takes so long, at the worst, to reach an agent that is back: lost messages are sent again. */
-const BACK_IN_TOUCH_MS = 6_000;
+const sharesOf = (service: AssignedService | null): Map<number, { readonly mode: string; readonly weight: number }> =>
+  new Map((service?.revisions ?? []).map((asked) => [asked.revision, asked]));
+const takes = (share: { readonly mode: string; readonly weight: number } | undefined): boolean =>
+  share?.mode === "serving" && share.weight > 0;
 
-const modes = (service: AssignedService | null): Map<number, string> =>
-  new Map((service?.revisions ?? []).map((revision) => [revision.revision, revision.mode]));
-const healthy = (instance: SimInstance): boolean => instance.state === "running" && instance.healthySince > 0;
-
-/** Called just before `agent` puts `next` in place of what it has applied. */
+/** Called just before `agent` puts `next` in place of what is live there. */
 export function onApply(agent: SimAgent, next: AssignedService | null, truth: Truth): readonly string[] {
   if (agent.role !== "host") return [];
   const found: string[] = [];
-  const was = modes(agent.applied);
-  const will = modes(next);
+  const was = sharesOf(agent.service);
+  const will = sharesOf(next);
   const of = (revision: number): SimInstance[] => agent.instances.filter((i) => i.revision === revision);
+  const up = (revision: number): boolean => of(revision).some((instance) => instance.up);
+  const senders = truth.agents.filter((gateway) => sends(gateway, agent.name, truth)).map((gateway) => gateway.name);
 
   // I1: new requests never turn from a ready version to one that was not ready, while anyone sends here.
-  const serving = [...was].filter(([revision, mode]) => mode === "serving" && of(revision).some(healthy));
-  const kept = serving.some(([revision]) => will.get(revision) === "serving");
-  const replaced = [...will].some(([revision, mode]) => mode === "serving" && of(revision).some((i) => i.everReady));
-  if (serving.length > 0 && !kept && !replaced) {
-    const senders = truth.agents.filter((gateway) => sends(gateway, agent.name, truth));
-    if (senders.length > 0) {
-      const names = senders.map((gateway) => gateway.name).join(", ");
-      found.push(`I1: ${agent.name} stops serving with nothing ready, while ${names} sends to it`);
+  const serving = [...was].filter(([revision, share]) => takes(share) && up(revision));
+  const kept = serving.some(([revision]) => takes(will.get(revision)));
+  const replaced = [...will].some(([revision, share]) => takes(share) && agent.everReady.has(revision));
+  if (serving.length > 0 && !kept && !replaced && senders.length > 0) {
+    found.push(`I1: ${agent.name} stops serving with nothing ready, while ${senders.join(", ")} sends to it`);
+  }
+  // I1: no share, no route and no mirror for a version that was never ready here, as long as another one is.
+  for (const [revision, share] of will) {
+    const before = was.get(revision);
+    const more = takes(share) && share.weight > (takes(before) ? (before?.weight ?? 0) : 0);
+    if (more && serving.length > 0 && !agent.everReady.has(revision) && senders.length > 0) {
+      found.push(`I1: ${agent.name} gives ${share.weight} to revision ${revision}, which was never ready there`);
     }
   }
-  // I2: what is not named any more has nothing in flight, or is past its deadline under a policy that cuts.
-  for (const [revision, mode] of was) {
-    if (will.has(revision) || mode === "serving") continue;
-    for (const instance of of(revision)) {
-      const overdue = mode === "draining" && truth.now - instance.drainSince >= truth.drainMs;
-      if (instance.inFlight > 0 && !(overdue && (truth.cutsAtDeadline || truth.operatorCut))) {
+  for (const { name, revision } of [...(next?.routes ?? []), ...(next?.mirrors ?? [])]) {
+    if (!agent.everReady.has(revision) && serving.length > 0) {
+      found.push(`I1: ${agent.name} has route ${name} to revision ${revision}, which was never ready there`);
+    }
+  }
+  for (const [revision, { mode }] of was) {
+    if (will.has(revision)) continue;
+    // I2: what is not named any more has nothing in flight, or is past its deadline under a policy that cuts.
+    const { timeoutMs, onTimeout } = agent.service?.drain ?? { timeoutMs: 0, onTimeout: "cut" };
+    for (const instance of mode === "serving" ? [] : of(revision)) {
+      const overdue = mode === "draining" && truth.now - instance.drainSince >= timeoutMs;
+      if (instance.inFlight > 0 && !(overdue && (onTimeout === "cut" || truth.operatorCut))) {
         found.push(`I2: ${agent.name} retires revision ${revision} with ${instance.inFlight} in flight`);
       }
     }
-  }
-  // I2: and never straight from serving, but where something ready takes over.
-  for (const [revision, mode] of was) {
-    if (will.has(revision) || mode !== "serving" || replaced || !of(revision).some(healthy)) continue;
-    if (truth.agents.some((gateway) => sends(gateway, agent.name, truth))) {
+    // I2: and never straight from serving, but where something ready takes over.
+    if (mode === "serving" && !replaced && up(revision) && senders.length > 0) {
       found.push(`I2: ${agent.name} retires revision ${revision} while it serves`);
     }
   }
@@ -68,55 +80,119 @@ export function onApply(agent: SimAgent, next: AssignedService | null, truth: Tr
 function sends(gateway: SimAgent, host: string, truth: Truth): boolean {
   if (gateway.role !== "gateway" || gateway.down) return false;
   // Going on without it was allowed, and until the controller's news has reached it again it can't be told otherwise.
-  if (truth.goesOnWithout && truth.now - gateway.outOfTouchAt < BACK_IN_TOUCH_MS) return false;
-  return (gateway.applied?.endpoints ?? []).some((endpoint) => endpoint.host === host && endpoint.mode === "serving");
+  const outOfTouch = !gateway.reachable || truth.now - gateway.outOfTouchAt < truth.newsMs;
+  if (truth.goesOnWithout && outOfTouch) return false;
+  return (gateway.service?.endpoints ?? []).some((endpoint) => endpoint.host === host && endpoint.mode === "serving");
 }
 
 /** Called for every decision that changed the rollout. */
-export function onPlan({ before, after, context }: Plan, maxUnavailable: number): readonly string[] {
+export function onPlan(plan: Plan, truth: Truth): readonly string[] {
+  const { before, after, context } = plan;
   const found: string[] = [];
   if (context.epoch < before.epoch || after.epoch < before.epoch) found.push("I4: an older epoch decides");
-  if (after.pause?.reason === "InvariantViolation") found.push(`the engine stopped itself: ${after.pause.message}`);
+  if (after.change <= before.change) found.push(`I4: change ${after.change} follows ${before.change}`);
+  if (after.pause?.reason === "InvariantViolation" && before.pause?.reason !== "InvariantViolation")
+    found.push(`the engine stopped itself: ${after.pause.message}`);
+  found.push(...outages(plan, truth), ...promotion(plan, truth));
   const was = new Map(before.hosts.map((track) => [track.host, track]));
-  const counted = (track: HostTrack): boolean => track.goal !== 0 && track.home !== 0;
-
-  // I3: a host that serves goes out only while enough of the others do; one that is dead already may be taken out too.
-  for (const track of after.hosts.filter(counted)) {
-    if (track.routed || was.get(track.host)?.routed !== true) continue;
-    const others = after.hosts.filter((t) => counted(t) && t.host !== track.host);
-    const dead = others.filter((t) => !t.routed || !serves(context.view.hosts[t.host]));
-    const self = serves(context.view.hosts[track.host]);
-    if (self && dead.length + 1 > maxUnavailable) {
-      found.push(`I3: ${track.host} goes out though ${dead.map((t) => t.host).join(", ")} is not serving`);
-    }
-  }
-
   for (const track of after.hosts) {
     const prior = was.get(track.host);
-    if (prior === undefined) continue;
-    const view = context.view.hosts[track.host];
-    const agreed = view?.lease === "live" && view.appliedHash === view.askedHash;
-    // I5: nothing is taken away from a host that has not just said that it does what it was asked.
-    const less = prior.revisions.some(({ revision, mode }) => {
-      const now = track.revisions.find((asked) => asked.revision === revision)?.mode;
-      return now === undefined || (mode === "serving" && now !== "serving");
-    });
-    if (less && !agreed) found.push(`I5: ${track.host} is changed without news from it`);
-    if (prior.routed && !track.routed && view?.lease !== "live") found.push(`I5: ${track.host} is taken out unheard`);
-    // I6
+    if (prior === undefined || prior === track) continue;
+    found.push(...unheard(plan, prior, track, truth));
     const begins = prior.stage === "waiting" && track.stage !== "waiting" && track.stage !== "done";
-    if (!begins || after.stage.kind !== "step" || track.goal === 0) continue;
-    const broken = before.hosts.filter((t) => {
-      const served = t.servesSinceMs > 0 || t.stage === "done";
-      const here = context.view.hosts[t.host];
-      return served && t.goal !== 0 && here?.lease === "live" && !hasReady(here, t.goal);
-    });
-    if (broken.length > 0)
-      found.push(`I6: ${track.host} begins while ${broken.map((t) => t.host).join(", ")} is not well`);
-    if (before.pause !== null && after.pause !== null) found.push(`I6: ${track.host} begins while paused`);
-    if (context.view.unexplainedLoss > after.acknowledgedLoss) found.push(`I6: ${track.host} begins after a loss`);
+    if (begins && after.stage.kind === "step" && track.goal !== 0)
+      found.push(...stopped(plan, `${track.host} begins`, truth));
+  }
+  if (after.split.weight > before.split.weight && after.stage.kind === "step" && plan.said === null) {
+    found.push(...stopped(plan, `the weight rises to ${after.split.weight}`, truth));
+    for (const track of before.hosts.filter((one) => one.stage === "splitting")) {
+      if (heard(context.view.hosts[track.host]) && !inStep(plan, track.host, truth))
+        found.push(`I5: the weight rises to ${after.split.weight}, and ${track.host} is not where it was asked to be`);
+    }
   }
   return found;
+}
+
+/** I3: a host that serves goes out only while enough of the others do; one that is dead already may be taken out too. */
+function outages({ before, after, context }: Plan, truth: Truth): readonly string[] {
+  const counted = after.hosts.filter((track) => track.goal !== 0 && track.home !== 0);
+  const routed = new Set(before.hosts.filter((track) => track.routed).map((track) => track.host));
+  const out = counted.filter((track) => !track.routed && routed.has(track.host));
+  if (out.length === 0) return [];
+  const total = after.hosts.filter((track) => track.goal !== 0).length;
+  const max = splitting(after) ? 0 : resolveCount(after.strategy.maxUnavailable, total, "down");
+  return out.flatMap((track) => {
+    const agent = truth.agentNamed(track.host);
+    if (!serves(context.view.hosts[track.host]) && agent?.serves !== true) return [];
+    if (!serves(context.view.hosts[track.host])) return []; // it was not known yet that it serves again
+    const others = counted.filter((one) => one.host !== track.host);
+    const reported = others.filter((one) => !one.routed || !serves(context.view.hosts[one.host]));
+    const truly = others.filter((one) => {
+      const other = truth.agentNamed(one.host);
+      return !one.routed || (other?.serves === false && truth.now - other.servesSince >= truth.newsMs);
+    });
+    const dead = truly.length > reported.length ? truly : reported;
+    if (dead.length + 1 <= max) return [];
+    return [
+      `I3: ${track.host} goes out though ${dead.map((one) => one.host).join(", ") || "none"} may, ${max} at most`,
+    ];
+  });
+}
+
+const splitting = ({ strategy, from }: Rollout): boolean =>
+  from !== 0 &&
+  (strategy.kind === "blueGreen" || (strategy.kind === "canary" && strategy.trafficRouting === "weighted"));
+
+/** I5: nothing is taken away from a host that has not just said that it does what it was asked, and does. */
+function unheard(plan: Plan, prior: HostTrack, track: HostTrack, truth: Truth): readonly string[] {
+  const view = plan.context.view.hosts[track.host];
+  const less = prior.revisions.some(({ revision, mode }) => {
+    const now = track.revisions.find((asked) => asked.revision === revision)?.mode;
+    return now === undefined || (mode === "serving" && now !== "serving");
+  });
+  const found: string[] = [];
+  if (less && !heard(view)) found.push(`I5: ${track.host} is changed without news from it`);
+  else if (less && !inStep(plan, track.host, truth))
+    found.push(`I5: ${track.host} is changed, and is not where it was asked to be`);
+  if (prior.routed && !track.routed && !heard(view)) found.push(`I5: ${track.host} is taken out unheard`);
+  return found;
+}
+
+const heard = (view: HostView | undefined): boolean => view?.lease === "live";
+
+/** What is live there, in truth, is what it was asked. */
+function inStep({ context }: Plan, host: string, truth: Truth): boolean {
+  const live = truth.agentNamed(host)?.live;
+  return live != null && hashesOf(live.services)["shop"] === context.view.hosts[host]?.askedHash;
+}
+
+/** I6: whatever stops a rollout stops it before the version is given to anyone else. */
+function stopped({ before, after, context, said }: Plan, what: string, truth: Truth): readonly string[] {
+  const found: string[] = [];
+  const broken = before.hosts.filter((track) => {
+    const served = track.servesSinceMs > 0 || track.stage === "done";
+    const here = context.view.hosts[track.host];
+    return served && track.goal !== 0 && here?.lease === "live" && !hasReady(here, track.goal);
+  });
+  if (broken.length > 0) found.push(`I6: ${what} while ${broken.map((t) => t.host).join(", ")} is not well`);
+  if (before.pause !== null && after.pause !== null && said === null) found.push(`I6: ${what} while paused`);
+  if (context.view.unexplainedLoss > after.acknowledgedLoss) found.push(`I6: ${what} after an unexplained loss`);
+  if (truth.measuredBad && after.accepted.length === 0 && !after.fastTrack)
+    found.push(`I6: ${what} though what was measured of it is bad`);
+  return found;
+}
+
+/** Stable is what every host serves already: nothing is deployed to make it so. */
+function promotion({ before, after, context }: Plan, truth: Truth): readonly string[] {
+  if (after.stage.kind !== "promoting" || before.stage.kind === "promoting") return [];
+  return after.hosts.flatMap((track) => {
+    const agent = truth.agentNamed(track.host);
+    if (track.goal === 0 || agent === undefined || !heard(context.view.hosts[track.host])) return [];
+    const all = [...sharesOf(agent.service)].filter(([, share]) => takes(share)).map(([revision]) => revision);
+    return all.length === 1 && all[0] === track.goal
+      ? []
+      : [`promoted though ${track.host} serves revision ${all.join(" and ") || "none"}`];
+  });
 }
 
 const hasReady = (view: HostView, revision: number): boolean =>

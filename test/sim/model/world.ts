@@ -1,124 +1,149 @@
 /**
- * A small world for the engine: hosts, gateways, a network that is late and forgetful, traffic, an operator. Time goes in
- * ticks; chance comes from one seed, so every run can be repeated.
+ * A world for the engine: hosts, gateways, a network that is late and forgetful, traffic, measurements, an operator. Time
+ * is virtual and chance comes from one seed, so every run can be repeated.
  */
-import type { AssignedService } from "../../../proto/contract/assignment.ts";
-import type { RollingStrategy } from "../../../proto/contract/spec/types.ts";
-import { resolveCount } from "../../../proto/contract/units.ts";
+import type { Assignment } from "../../../proto/contract/assignment.ts";
+import type { StrategySpec } from "../../../proto/contract/spec/types.ts";
 import { integer, seededRandom, type Random } from "../../../proto/kernel/random.ts";
-import type { Host, Revision } from "../../../control/model/service.ts";
+import type { Rollout } from "../../../control/model/rollout.ts";
+import type { Revision } from "../../../control/model/service.ts";
+import type { VersionTraffic } from "../../../control/model/view.ts";
 import { describe } from "../../../control/rollout/describe.ts";
-import { SimAgent, type Behaviour, type SimInstance, type SimReport } from "./agent.ts";
-import { SimController } from "./controller.ts";
+import { GOOD, SimAgent, type Behaviour, type SimInstance } from "./agent.ts";
+import { SimController, type Plan } from "./controller.ts";
+import { Laboratory } from "./laboratory.ts";
+import { Network } from "./network.ts";
 import { onApply, onPlan, type Truth } from "./oracle.ts";
+import { revisionOf } from "./revisions.ts";
+import { Timeline } from "./timeline.ts";
+import { Traffic } from "./traffic.ts";
 
-export const TICK_MS = 50;
-const REPORT_MS = 250;
-export const DRAIN_MS = 3_000;
+export { GOOD } from "./agent.ts";
+export { DRAIN_MS, STRATEGY } from "./revisions.ts";
 
 export interface WorldOptions {
   readonly seed: number;
   readonly hosts: number;
   readonly gateways: number;
-  readonly strategy: RollingStrategy;
+  /** Of revisions 1, 2 and 3, which are there from the beginning. */
+  readonly strategy: StrategySpec;
   readonly onTimeout: "cut" | "pause";
-  /** By revision; revision 1 is what serves at first. */
+  /** By revision; revision 1 is what serves at first. Good, if not named. */
   readonly behaviours: Readonly<Record<number, Behaviour>>;
   /** Largest delay of a message, milliseconds. */
   readonly latencyMs: number;
-  /** Chance that a report or assignment is lost; assignments are sent again. */
+  /** Chance that a message is lost. */
   readonly lossy: number;
+  /** Chance that a message comes twice. */
+  readonly repeats?: number;
   /** Requests that take longer than a drain may. */
   readonly longRequests: boolean;
+  readonly leaseMs?: number;
+  readonly reportEveryMs?: number;
+  readonly ratePerHost?: number;
 }
 
-interface Request {
-  readonly gateway: SimAgent | null;
-  readonly host: SimAgent;
-  readonly instance: SimInstance;
-  readonly endsAt: number;
-}
-
-export const GOOD: Behaviour = { readyAfterMs: 300, exitsAfterMs: null, errors: 0 };
-export const STRATEGY: RollingStrategy = {
-  kind: "rolling",
-  maxSurge: { kind: "count", value: 1 },
-  maxUnavailable: { kind: "count", value: 0 },
-  minHealthyMs: 1_000,
-  healthyDeadlineMs: 8_000,
-  progressDeadlineMs: 25_000,
-  autoRevert: true,
-  maxErrorRate: 0.05,
-  minRequests: 30,
-  onPartition: "pause",
-  onSupersede: "retarget",
-  rollbackWindow: 0,
-  analysis: null,
-  staggerMs: 0,
-  orderBy: "",
-  firstHostMs: 0,
-};
+const ZONES = ["a", "b", "c"];
+const POOLS = ["main", "main", "edge"];
 
 export class World {
-  now = 1_000_000;
   readonly options: WorldOptions;
-  readonly agents: SimAgent[];
+  readonly time = new Timeline(1_000_000);
+  readonly agents: SimAgent[] = [];
   readonly controller: SimController;
-  /** What the oracle found, and requests that found nobody. */
+  readonly network: Network;
+  readonly traffic: Traffic;
+  readonly laboratory: Laboratory;
+  /** What the oracle found. */
   readonly violations: string[] = [];
+  /** Requests that found nobody. */
   lost = 0;
-  served = 0;
-  #requests: Request[] = [];
-  #reports: { at: number; host: string; report: SimReport }[] = [];
-  #lossy: number;
+  readonly behaviours = new Map<number, Behaviour>();
+  readonly random: Random;
+  readonly #named = new Map<string, SimAgent>();
   #operatorCut = false;
-  #goesOnWithout: boolean;
-  readonly #random: Random;
+  #goesOnWithout = false;
+  readonly #newsMs: number;
 
   constructor(options: WorldOptions) {
     this.options = options;
-    this.#lossy = options.lossy;
-    this.#random = seededRandom(options.seed);
-    this.#goesOnWithout = options.strategy.onPartition === "continue";
-    const behaviour = (revision: number): Behaviour => options.behaviours[revision] ?? GOOD;
-    const agent = (role: "host" | "gateway") => (_: unknown, i: number) =>
-      new SimAgent(`${role}-${String(i + 1)}`, role, behaviour, this.#random);
-    this.agents = [
-      ...Array.from({ length: options.hosts }, agent("host")),
-      ...Array.from({ length: options.gateways }, agent("gateway")),
-    ];
-    const hosts = this.agents.map((a) => hostOf(a.name, a.role));
-    const revisions = [1, 2, 3].map((n) => revision(n, options));
-    this.controller = new SimController(hosts, revisions, (plan) => {
-      const value = resolveCount(options.strategy.maxUnavailable, options.hosts, "down");
-      this.violations.push(...onPlan(plan, value).map((text) => `${String(this.now)} ${text}`));
+    this.random = seededRandom(options.seed);
+    const { leaseMs = 3_000, reportEveryMs = 250, repeats = 0, latencyMs, lossy } = options;
+    this.#newsMs = leaseMs + 4 * latencyMs + 3_000;
+    for (const [revision, behaviour] of Object.entries(options.behaviours)) {
+      this.behaviours.set(Number(revision), behaviour);
+    }
+    this.laboratory = new Laboratory(this.time, this.random, (number) => this.#behaviourOf(number));
+    this.network = new Network(this.time, this.random, { latencyMs, lossy, repeats, reportEveryMs });
+    this.controller = new SimController(this.time, leaseMs, {
+      planned: (plan) => this.#planned(plan),
+      measurements: (rollout) => this.laboratory.measurements(rollout),
     });
+    this.network.plug(this.controller);
+    const { strategy, onTimeout } = options;
+    this.controller.revisions = [1, 2, 3].map((number) => revisionOf(number, { strategy, onTimeout }));
+    for (let n = 1; n <= options.hosts; n++) this.addAgent(`host-${n}`, "host");
+    for (let n = 1; n <= options.gateways; n++) this.addAgent(`gateway-${n}`, "gateway");
+    this.traffic = new Traffic(this, { ratePerHost: options.ratePerHost ?? 4, longRequests: options.longRequests });
   }
 
-  /** Revision 1 serves everywhere, and every agent has said so. */
+  get now(): number {
+    return this.time.now();
+  }
+
+  addAgent(name: string, role: "host" | "gateway"): SimAgent {
+    const at = this.agents.length;
+    const labels = { zone: ZONES[at % ZONES.length]!, pool: POOLS[at % POOLS.length]! };
+    const agent = new SimAgent(name, role, labels, {
+      time: this.time,
+      random: this.random,
+      behaviour: (revision, host) => this.behaviour(revision, host),
+      applying: (one, next) => this.#applying(one, next),
+      changed: (one) => this.network.changed(one),
+      started: (one, revision) => this.#started(one, revision),
+      cut: (instance) => this.traffic.cut(instance),
+      say: (one, message) => this.network.say(one, message),
+    });
+    this.agents.push(agent);
+    this.#named.set(name, agent);
+    this.network.join(agent);
+    return agent;
+  }
+
+  /** Revision 1 serves everywhere, and every agent has said so; nothing is lost meanwhile. */
   settle(): this {
     this.controller.service = { name: "shop", stable: 1, previous: 0, newest: 3 };
-    this.#lossy = 0;
-    this.run(10_000);
+    const { options } = this.network;
+    this.network.options = { ...options, lossy: 0 };
+    this.run(8_000);
     this.lost = 0;
-    this.run(2_000);
-    this.#lossy = this.options.lossy;
+    this.run(1_000);
     if (this.lost > 0) throw new Error("the world did not settle");
+    this.network.options = options;
     return this;
   }
 
-  run(ms: number, until: () => boolean = () => false): boolean {
-    for (const end = this.now + ms; this.now < end;) {
-      if (until()) return true;
-      this.tick();
-    }
-    return until();
+  run(ms: number, until?: () => boolean): boolean {
+    return this.time.run(ms, until);
+  }
+
+  agentNamed(name: string): SimAgent | undefined {
+    return this.#named.get(name);
   }
 
   agent(name: string): SimAgent {
-    const found = this.agents.find((agent) => agent.name === name);
+    const found = this.#named.get(name);
     if (found === undefined) throw new Error(`no agent ${name}`);
     return found;
+  }
+
+  behaviour(revision: number, host: string): Behaviour {
+    const behaviour = this.#behaviourOf(revision);
+    return behaviour.only === undefined || behaviour.only === host ? behaviour : GOOD;
+  }
+
+  #behaviourOf(revision: number): Behaviour {
+    return this.behaviours.get(revision) ?? GOOD;
   }
 
   /** The operator accepts that what drains is ended (promote), or goes on without lost hosts (resume). */
@@ -127,186 +152,135 @@ export class World {
     else this.#goesOnWithout = true;
   }
 
-  /** The machine stops, with all that runs on it. */
-  kill(name: string): void {
-    const agent = this.agent(name);
-    for (const instance of agent.instances) this.cut(instance);
-    agent.down = true;
-    agent.inbox = [];
+  /** What was accepted was so for one rollout. */
+  acceptNothing(): void {
+    this.#operatorCut = false;
+    this.#goesOnWithout = false;
   }
 
-  /** It is back: it starts from its last good assignment, and everything starts anew. */
+  partition(name: string): void {
+    const agent = this.agent(name);
+    agent.partitioned = true;
+    agent.outOfTouchAt = Number.POSITIVE_INFINITY;
+  }
+
+  heal(name: string): void {
+    const agent = this.agent(name);
+    if (!agent.partitioned) return;
+    agent.partitioned = false;
+    agent.outOfTouchAt = this.now;
+    this.network.broken(agent);
+  }
+
+  kill(name: string): void {
+    const agent = this.agent(name);
+    if (agent.down) return;
+    agent.kill();
+    agent.outOfTouchAt = Number.POSITIVE_INFINITY;
+  }
+
   boot(name: string): void {
     const agent = this.agent(name);
     if (!agent.down) return;
-    agent.down = false;
-    for (const instance of agent.instances) {
-      instance.startedAt = this.now;
-      instance.healthySince = 0;
-      instance.state = "running";
-    }
+    agent.powerUp();
+    agent.outOfTouchAt = this.now;
+    this.network.broken(agent);
   }
 
-  cut(instance: SimInstance): void {
-    this.#end((request) => request.instance === instance);
+  restartCore(name: string): void {
+    const agent = this.agent(name);
+    if (agent.down) return;
+    agent.restartCore();
+    this.network.broken(agent);
+  }
+
+  restartController(forMs = 0): void {
+    this.controller.restart(forMs);
+    for (const agent of this.agents) this.network.broken(agent);
+    if (this.controller.pastLeaderSteps()) this.violate("I4: the leader before this one still decides");
   }
 
   describe(): string {
-    const { rollout, past } = this.controller;
+    const { rollout, past, waiting } = this.controller;
     const last = rollout ?? past.at(-1);
     if (last === undefined) return "no rollout";
-    const context = this.controller.context(last, this.now);
-    return `${describe(last, context)} ${JSON.stringify(last.stage)} ${last.hosts.map((t) => `${t.host}:${t.stage}:${t.waitingFor}`).join(" ")}`;
+    const tracks = last.hosts.map((t) => `${t.host}:${t.stage}:${t.waitingFor}`).join(" ");
+    const behind = waiting === null ? "" : `; behind it: ${this.words(waiting)}`;
+    return `${this.words(last)}${behind} ${JSON.stringify(last.stage)} ${tracks}`;
   }
 
-  tick(): void {
-    this.now += TICK_MS;
-    const { onTimeout } = this.options;
-    for (const agent of this.agents) {
-      agent.receive(this.now, (next) => this.#judge(agent, next));
-      agent.live(this.now, DRAIN_MS, onTimeout === "cut", (instance) => this.cut(instance));
-    }
-    this.#traffic();
-    this.#report();
-    this.controller.round(this.now);
-    this.#send();
+  /** What an operator reads. */
+  words(rollout: Rollout): string {
+    return describe(rollout, this.controller.context(rollout));
   }
 
-  #judge(agent: SimAgent, next: AssignedService | null): void {
-    const truth: Truth = {
-      now: this.now,
-      agents: this.agents,
-      drainMs: DRAIN_MS,
-      cutsAtDeadline: this.options.onTimeout === "cut",
-      operatorCut: this.#operatorCut,
-      goesOnWithout: this.#goesOnWithout,
+  violate(text: string): void {
+    this.violations.push(`${this.now} ${text}`);
+  }
+
+  lose(gateway: SimAgent | null): void {
+    // One that nobody has told of the newest routes goes by the old ones, as policy or the operator allowed.
+    if (gateway?.reachable !== false && this.controller.service.stable !== 0) this.lost += 1;
+  }
+
+  count(version: string, { requests, errors, bucket }: { requests: number; errors: number; bucket: number }): void {
+    const { traffic } = this.controller;
+    const old = traffic[version];
+    const counts = new Map(old?.latency);
+    counts.set(bucket, (counts.get(bucket) ?? 0) + requests);
+    const next: VersionTraffic = {
+      requests: (old?.requests ?? 0) + requests,
+      errors: (old?.errors ?? 0) + errors,
+      lost: 0,
+      latency: [...counts].sort(([a], [b]) => a - b),
     };
-    this.violations.push(...onApply(agent, next, truth).map((text) => `${String(this.now)} ${text}`));
+    this.controller.traffic = { ...traffic, [version]: next };
   }
 
-  #traffic(): void {
-    this.#end((request) => request.endsAt <= this.now);
-    const gateways = this.agents.filter((agent) => agent.role === "gateway" && !agent.down);
-    for (let n = 0; n < 3; n++) {
-      const gateway = gateways[integer(this.#random, gateways.length)] ?? null;
-      const target = gateway === null ? this.#direct() : this.#through(gateway);
-      if (target === undefined) {
-        if (gateway?.partitioned !== true && this.controller.service.stable !== 0) this.lost += 1;
-        continue;
-      }
-      const { host, instance } = target;
-      const long = this.options.longRequests && this.#random.next() < 0.01;
-      const endsAt = this.now + (long ? 6_000 : integer(this.#random, 600));
-      instance.inFlight += 1;
-      gateway?.inFlightTo.set(host.name, (gateway.inFlightTo.get(host.name) ?? 0) + 1);
-      this.#requests.push({ gateway, host, instance, endsAt });
-      this.#count(instance.revision);
-    }
+  addRevision(revision: Revision, behaviour: Behaviour): void {
+    const { controller } = this;
+    this.behaviours.set(revision.revision, behaviour);
+    controller.revisions = [...controller.revisions, revision];
+    controller.service = { ...controller.service, newest: revision.revision };
   }
 
-  #count(number: number): void {
-    this.served += 1;
-    const version = `v${number}`;
-    const old = this.controller.traffic[version] ?? { requests: 0, errors: 0, lost: 0, latency: [] };
-    const error = this.#random.next() < (this.options.behaviours[number] ?? GOOD).errors ? 1 : 0;
-    this.controller.traffic = {
-      ...this.controller.traffic,
-      [version]: { requests: old.requests + 1, errors: old.errors + error, lost: 0, latency: [] },
+  #planned(plan: Plan): void {
+    this.violations.push(...onPlan(plan, this.#truth(plan.after)).map((text) => `${this.now} ${text}`));
+  }
+
+  #applying(agent: SimAgent, next: Assignment): void {
+    const service = next.services.find(({ name }) => name === "shop") ?? null;
+    const rollout = this.controller.rollout ?? this.controller.past.at(-1);
+    const truth = this.#truth(rollout);
+    this.violations.push(...onApply(agent, service, truth).map((text) => `${this.now} ${text}`));
+  }
+
+  #truth(rollout: Rollout | undefined): Truth {
+    return {
+      ...{ now: this.now, agents: this.agents, newsMs: this.#newsMs, operatorCut: this.#operatorCut },
+      goesOnWithout: this.#goesOnWithout || rollout?.strategy.onPartition === "continue",
+      agentNamed: (name) => this.#named.get(name),
+      measuredBad: rollout !== undefined && this.laboratory.isBad(rollout),
     };
   }
 
-  /** A gateway tries its endpoints in turn: a host that has nothing ready says so, and nothing is lost by asking it. */
-  #through(gateway: SimAgent): { host: SimAgent; instance: SimInstance } | undefined {
-    const endpoints = (gateway.applied?.endpoints ?? []).filter((endpoint) => endpoint.mode === "serving");
-    const first = integer(this.#random, Math.max(1, endpoints.length));
-    for (let i = 0; i < endpoints.length; i++) {
-      const host = this.agents.find((a) => a.name === endpoints[(first + i) % endpoints.length]?.host);
-      const instance = host?.pick();
-      if (host !== undefined && instance !== undefined) return { host, instance };
-    }
-    return undefined;
+  /** Promotion re-deploys nothing. */
+  #started(agent: SimAgent, revision: number): void {
+    const { rollout } = this.controller;
+    const stage = rollout?.stage.kind;
+    if (rollout?.to !== revision || agent.down) return;
+    if (stage !== "promoting" && stage !== "draining" && stage !== "finalizing") return;
+    const track = rollout.hosts.find(({ host }) => host === agent.name);
+    const fresh = agent.outOfTouchAt > Number.NEGATIVE_INFINITY;
+    if (track?.stage === "done" && !fresh) this.violate(`${agent.name} starts revision ${revision} anew at promotion`);
   }
 
-  #direct(): { host: SimAgent; instance: SimInstance } | undefined {
-    const able = this.agents.filter((agent) => agent.role === "host" && agent.pick() !== undefined);
-    const host = able[integer(this.#random, able.length)];
-    const instance = host?.pick();
-    return host === undefined || instance === undefined ? undefined : { host, instance };
+  /** Whole numbers below `below`, from the world's own chance. */
+  integer(below: number): number {
+    return integer(this.random, below);
   }
 
-  #end(over: (request: Request) => boolean): void {
-    this.#requests = this.#requests.filter((request) => {
-      if (!over(request)) return true;
-      request.instance.inFlight -= 1;
-      const { gateway, host } = request;
-      gateway?.inFlightTo.set(host.name, (gateway.inFlightTo.get(host.name) ?? 0) - 1);
-      return false;
-    });
+  cut(instance: SimInstance): void {
+    this.traffic.cut(instance);
   }
-
-  #report(): void {
-    for (const agent of this.agents) {
-      if (!agent.reachable || (this.now / TICK_MS) % (REPORT_MS / TICK_MS) !== agent.name.length % 5) continue;
-      if (this.#random.next() < this.#lossy) continue;
-      const at = this.now + integer(this.#random, this.options.latencyMs);
-      this.#reports.push({ at, host: agent.name, report: agent.report(this.now) });
-    }
-    for (const due of this.#reports.filter((entry) => entry.at <= this.now)) {
-      if (this.agent(due.host).reachable) this.controller.hear(due.host, due.report, this.now);
-    }
-    this.#reports = this.#reports.filter((entry) => entry.at > this.now);
-  }
-
-  /** Late, lost and out of order. */
-  #send(): void {
-    for (const agent of this.agents) {
-      const due = this.controller.due(agent.name, this.now);
-      if (due === null || !agent.reachable || this.#random.next() < this.#lossy) continue;
-      agent.inbox.push({ at: this.now + integer(this.#random, this.options.latencyMs), ...due });
-    }
-  }
-}
-
-function hostOf(name: string, role: "host" | "gateway"): Host {
-  return {
-    name,
-    role,
-    labels: {},
-    address: "127.0.0.1",
-    software: "sim",
-    adminState: "ready",
-    inboundPorts: "assigned",
-    ports: role === "host" ? { "shop/0": 40_000 } : {},
-  };
-}
-
-export function revision(number: number, options: Pick<WorldOptions, "strategy" | "onTimeout">): Revision {
-  const probe = {
-    kind: "http",
-    path: "/",
-    intervalMs: 200,
-    timeoutMs: 200,
-    healthyThreshold: 1,
-    unhealthyThreshold: 2,
-  } as const;
-  return {
-    service: "shop",
-    revision: number,
-    version: `v${number}`,
-    specHash: `hash-${number}`,
-    createdAtMs: 0,
-    spec: {
-      name: "shop",
-      version: `v${number}`,
-      labels: {},
-      listen: [{ address: "127.0.0.1", port: 8080, protocol: "http" }],
-      hostnames: [],
-      rules: [],
-      placement: { hosts: [], labels: {} },
-      run: { kind: "process", command: ["server"], cwd: ".", env: {}, count: 1 },
-      health: { readiness: probe, liveness: null },
-      drain: { timeoutMs: DRAIN_MS, sseMs: 500, websocketMs: 500, killMs: 500, onTimeout: options.onTimeout },
-      strategy: options.strategy,
-    },
-  };
 }
