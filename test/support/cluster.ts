@@ -2,10 +2,10 @@
  * A demo cluster for end-to-end tests: real controller, gateway and hosts, v1 of the demo app rolled out, and the loss
  * client's traffic through the gateway. Everything it starts ends with it.
  */
+import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect } from "vitest";
 import { Api } from "../../control/cli/client.ts";
 import type { Cluster } from "../../control/cli/up/cluster.ts";
 import { freePort, startCluster } from "../../control/cli/up/cluster.ts";
@@ -63,7 +63,7 @@ export async function demoCluster(options: { readonly mayEnd?: readonly string[]
   };
   try {
     const first = await until(await demo.deploy("v1"), (view) => view.ended);
-    expect(describe(first)).toContain("Succeeded");
+    assert.match(describe(first), /Succeeded/);
   } catch (error) {
     await demo[Symbol.asyncDispose]();
     throw error;
@@ -78,10 +78,13 @@ export function describe(view: RolloutView | null): string {
 }
 
 /** Every host serves `version` and nothing else: no host has both versions, or none. */
-export async function expectOnly(demo: DemoCluster, version: string): Promise<void> {
+export async function expectOnly(demo: Pick<DemoCluster, "hosts">, version: string): Promise<void> {
   const serving = (await demo.hosts())
     .filter((host) => host.role === "host")
     .map((host) => host.instances.filter((one) => one.service === DEMO && one.state !== "stopped"))
     .map((instances) => instances.map((one) => `${one.version} ${one.state}`));
-  expect(serving).toEqual(serving.map(() => [`${version} serving`]));
+  assert.deepEqual(
+    serving,
+    serving.map(() => [`${version} serving`]),
+  );
 }

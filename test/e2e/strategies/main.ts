@@ -1,0 +1,70 @@
+/**
+ * Every strategy on a real cluster, scenario after scenario, and a table of what became of it.
+ *
+ *   npm run scenarios -- [--only REGEX] [--seed N] [--list]
+ *
+ *   --only   scenarios whose "STRATEGY: NAME" matches
+ *   --seed   of the loss client's chance; 1
+ *   --list   names them, runs none
+ *
+ * Exit  0: every scenario ended as it should, and nothing was lost but what a crash had in its hands; 1: not so.
+ */
+import { parseArgs } from "node:util";
+import { STRATEGIES } from "./documents.ts";
+import type { StrategyName } from "./documents.ts";
+import { scenariosOf } from "./matrix.ts";
+import { Rig } from "./rig.ts";
+import { playScenario } from "./scene.ts";
+import type { Row, Scenario } from "./scene.ts";
+import { header, line } from "./table.ts";
+
+const { values } = parseArgs({
+  options: {
+    only: { type: "string", default: "" },
+    seed: { type: "string", default: "1" },
+    list: { type: "boolean", default: false },
+  },
+});
+const only = new RegExp(values.only, "i");
+const seed = Number(values.seed);
+
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
+const rows: Row[] = [];
+let failed = 0;
+
+if (!values.list) say(header());
+for (const strategy of STRATEGIES) {
+  const scenarios = scenariosOf(strategy).filter(({ name }) => only.test(`${strategy}: ${name}`));
+  if (values.list) for (const { name } of scenarios) say(`${strategy}: ${name}`);
+  else await playAll(strategy, scenarios);
+}
+if (!values.list) {
+  const sum = (of: (row: Row) => number): string =>
+    rows.reduce((total, row) => total + of(row), 0).toLocaleString("en");
+  say(
+    `${rows.length} as they should, ${failed} not; ${sum((row) => row.requests)} requests, lost: ${sum((row) => row.lostClient)} by the client, ${sum((row) => row.lostBaton)} by Baton, ${sum((row) => row.explained)} explained`,
+  );
+  process.exitCode = failed === 0 ? 0 : 1;
+}
+
+/** A scenario that failed may leave anything behind: the next one gets a cluster of its own. */
+async function playAll(strategy: StrategyName, scenarios: readonly Scenario[]): Promise<void> {
+  let rig: Rig | undefined;
+  try {
+    for (const scenario of scenarios) {
+      rig ??= await Rig.start(strategy);
+      try {
+        const row = await playScenario(rig, scenario, seed);
+        rows.push(row);
+        say(line(row));
+      } catch (error) {
+        failed += 1;
+        say(`FAILED  ${(error as Error).message}`);
+        await rig[Symbol.asyncDispose]();
+        rig = undefined;
+      }
+    }
+  } finally {
+    await rig?.[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,140 @@
+/** A new version that fails, at each stage of its way: found out by what is there to find it, and taken back. */
+import { EXIT } from "../../../../proto/contract/limits.ts";
+import { HEALTHY_DEADLINE, limit, sequential, STRATEGIES, strategyOf } from "../documents.ts";
+import type { Strategy, StrategyName } from "../documents.ts";
+import { PROMPT_MIX } from "../scene.ts";
+import type { End, Scenario, Scene } from "../scene.ts";
+
+type Ending = Pick<End, "why"> & Partial<End>;
+
+/** Deploys what misbehaves; it must be rolled back by itself, for the reason given. */
+async function takenBack(scene: Scene, behaviour: string, changes: Strategy, ending: Ending): Promise<End> {
+  const rollout = await scene.deploy({ behaviour, strategy: strategyOf(scene.strategy, changes) });
+  await scene.until(rollout, "it ends", (view) => view.ended);
+  return { rollout, stage: "RolledBack", exitCode: EXIT.failed, ...ending };
+}
+
+/** A sentence with the counts of both versions and the e-value, as the sequential test says it. */
+const BY_EVIDENCE = /e-value [\d.]+(e\d+)? ≥ [\d.]+ \(.*α [\d.]+\)/;
+const BY_COUNTS = /\d+ of \d+ (requests|answers)? ?\([\d.]+ %/;
+const BY_LIMIT = /errorRate|p99|maxErrorRate/;
+const QUICK: readonly StrategyName[] = [
+  "rolling surge",
+  "rolling in place",
+  "canary weighted",
+  "canary hosts",
+  "blueGreen",
+];
+
+/** Judged by what the analysis says, not by the fixed limit that is there without one. */
+const NO_FIXED_LIMIT = { maxErrorRate: 1 };
+
+/** What lets each strategy find out a version that errs: what it does by itself, where that is so. */
+const ERRORS: Readonly<Record<StrategyName, { readonly changes: Strategy; readonly why: RegExp }>> = {
+  "rolling surge": { changes: {}, why: /answered 5xx to \d+ of \d+ requests \([\d.]+ %; maxErrorRate is 5\.0 %\)/ },
+  "rolling in place": { changes: { analysis: { metrics: [sequential("errors")] } }, why: BY_EVIDENCE },
+  "canary weighted": { changes: {}, why: BY_EVIDENCE },
+  "canary hosts": { changes: {}, why: BY_EVIDENCE },
+  blueGreen: { changes: NO_FIXED_LIMIT, why: /analysis postPromotion failed: metric errorRate failed: .*\d/ },
+};
+
+/** Steps at which the canary stays long enough to be judged. */
+const slowly = (weight: number, duration: string): Strategy => ({
+  steps: [{ setWeight: weight }, { pause: { duration } }],
+});
+const latency = (alpha = 0.5): Strategy => ({ analysis: { metrics: [sequential("latency", alpha)] } });
+
+const SLOW: Readonly<Record<StrategyName, { readonly changes: Strategy; readonly why: RegExp }>> = {
+  "rolling surge": { changes: { ...latency(), firstHostTime: "30s" }, why: BY_EVIDENCE },
+  "rolling in place": { changes: { ...latency(), firstHostTime: "30s" }, why: BY_EVIDENCE },
+  "canary weighted": { changes: { ...latency(), ...slowly(20, "30s") }, why: BY_EVIDENCE },
+  "canary hosts": { changes: { ...latency(), ...slowly(33, "30s") }, why: BY_EVIDENCE },
+  blueGreen: {
+    changes: { postPromotionAnalysis: { duration: "10s", metrics: [limit("p99", "result < 200")] } },
+    why: /analysis postPromotion failed: metric p99 failed: .*\d/,
+  },
+};
+
+/** Requests a second that an instance of these can bear: twice what a fifth of a host's traffic is, half of the whole. */
+const ONLY_UNDER_LOAD = "max-rate=8";
+const LOAD: Readonly<Record<StrategyName, { readonly changes: Strategy; readonly why: RegExp }>> = {
+  "rolling surge": { changes: {}, why: BY_COUNTS },
+  "rolling in place": { changes: {}, why: BY_COUNTS },
+  "canary weighted": {
+    changes: {
+      analysis: { metrics: [limit("errorRate", "result <= 0.1")] },
+      steps: [{ setWeight: 10 }, { pause: { duration: "4s" } }, { setWeight: 70 }, { pause: { duration: "10s" } }],
+    },
+    why: /metric errorRate failed: .*\d/,
+  },
+  "canary hosts": { changes: {}, why: BY_EVIDENCE },
+  blueGreen: { changes: NO_FIXED_LIMIT, why: BY_LIMIT },
+};
+
+export const failing: readonly Scenario[] = [
+  {
+    name: "never ready",
+    on: STRATEGIES,
+    play: (scene) =>
+      takenBack(scene, "never-ready", {}, { why: new RegExp(`was not ready within ${HEALTHY_DEADLINE}`) }),
+  },
+  {
+    name: "crash at start",
+    on: STRATEGIES,
+    play: (scene) => {
+      const why = /exited 2 times before it was ready \(exit code 3/;
+      return takenBack(scene, "crash-at-start", {}, { why });
+    },
+  },
+  {
+    name: "crash while it takes a share",
+    on: STRATEGIES,
+    play: async (scene) => {
+      const changes = scene.strategy === "canary weighted" ? slowly(20, "30s") : {};
+      const end = await takenBack(scene, "crash-after-requests=12", changes, {
+        why: /exited while it served \(exit code 3/,
+      });
+      return { ...end, crashed: end.rollout.version };
+    },
+  },
+  {
+    name: "errors",
+    on: STRATEGIES,
+    quick: QUICK,
+    play: (scene) => {
+      const { changes, why } = ERRORS[scene.strategy];
+      const longer = scene.strategy === "canary weighted" ? slowly(20, "30s") : {};
+      return takenBack(scene, "errors=30%", { ...longer, ...changes }, { why, appErrors: true });
+    },
+  },
+  {
+    name: "slow",
+    on: STRATEGIES,
+    mix: PROMPT_MIX,
+    play: (scene) =>
+      takenBack(scene, "slow=30%:500ms", SLOW[scene.strategy].changes, { why: SLOW[scene.strategy].why }),
+  },
+  {
+    name: "slow, by the test at α = 0.05",
+    on: ["canary weighted"],
+    mix: PROMPT_MIX,
+    play: (scene) => {
+      const changes = { ...latency(0.05), ...slowly(30, "120s") };
+      return takenBack(scene, "slow=30%:500ms", changes, { why: BY_EVIDENCE });
+    },
+  },
+  {
+    name: "only under load",
+    on: STRATEGIES,
+    play: async (scene) => {
+      const { changes, why } = LOAD[scene.strategy];
+      const end = await takenBack(scene, ONLY_UNDER_LOAD, changes, { why, appErrors: true });
+      const view = await scene.rig.rollout(end.rollout.rollout);
+      if (scene.strategy === "canary weighted") {
+        const reached = view.transitions.filter((one) => one.reason === "StepBegun").map((one) => one.message);
+        scene.note(`caught at ${reached.at(-1)?.replace(/.*: /, "") ?? "none"}`);
+      }
+      return end;
+    },
+  },
+];
