@@ -5,6 +5,7 @@
  * Errors  a filter of a field that frames or routes the message is refused with its table: `refusedField`.
  * Cost    nothing where a rule has none (a filter is null then); else one copy of the head and a look at each name.
  */
+import { isFieldName, isFieldValue, reservedHeader } from "../../proto/contract/http-field.ts";
 import type { HeaderFilter } from "../../proto/contract/spec/types.ts";
 import { COLON, CR, LF } from "./http1/chars.ts";
 import { latin1 } from "./http1/framing.ts";
@@ -16,15 +17,6 @@ export interface Filter {
   /** Field lines. */
   readonly append: Buffer;
 }
-
-/** What Baton itself says or lives by: framing, the connection, the way a message took, and its own words. */
-const ITS_OWN = new Set([
-  ...["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"],
-  ...["http2-settings", "content-length", "host", "expect", "max-forwards", "via", "baton-error", "baton-mirrored"],
-]);
-
-/** RFC 9110 §5.6.2. */
-export const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 /** Null when there is nothing to do. */
 export function compileFilter({ set, add, remove }: HeaderFilter): Filter | null {
@@ -39,13 +31,12 @@ export function compileFilter({ set, add, remove }: HeaderFilter): Filter | null
 /** The first field that can't be filtered, and why; null when all can. */
 export function refusedField({ set, add, remove }: HeaderFilter): string | null {
   for (const name of [...remove, ...[...set, ...add].map((field) => field.name)]) {
-    if (!TOKEN.test(name)) return `${JSON.stringify(name)} is no field name`;
-    if (ITS_OWN.has(name.toLowerCase())) return `${name} is set by Baton alone`;
+    if (!isFieldName(name)) return `${JSON.stringify(name)} is no field name`;
+    const why = reservedHeader(name.toLowerCase());
+    if (why !== undefined) return `${name}: ${why}`;
   }
-  for (const { name, value } of [...set, ...add]) {
-    if (/[\x00-\x08\x0a-\x1f\x7f]/.test(value)) return `the value of ${name} holds a control character`;
-  }
-  return null;
+  const bad = [...set, ...add].find(({ value }) => !isFieldValue(value));
+  return bad === undefined ? null : `the value of ${bad.name} can't stand in a header`;
 }
 
 /** Rewrites the head that is all of `out` from `from` on. */

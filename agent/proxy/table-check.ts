@@ -1,7 +1,8 @@
 /** Whether a table holds together. Answers the first thing that is wrong as one sentence for an operator, or null. */
+import { isFieldName } from "../../proto/contract/http-field.ts";
 import { WHOLE } from "../../proto/contract/units.ts";
 import type { EndpointConfig, ServiceConfig, TableConfig } from "./config.ts";
-import { TOKEN, refusedField } from "./header-filter.ts";
+import { refusedField } from "./header-filter.ts";
 
 export function checkTable(config: TableConfig, slots: number): string | null {
   if (!/^[\x21-\x7e]+$/.test(config.agent))
@@ -57,7 +58,7 @@ function checkService(service: ServiceConfig, slots: number): string | null {
 }
 
 function checkSplit({ sticky, routes, mirrors }: ServiceConfig): string | null {
-  if (sticky !== null && !TOKEN.test(sticky.name)) return `sticky: ${JSON.stringify(sticky.name)} is no name`;
+  if (sticky !== null && !isFieldName(sticky.name)) return `sticky: ${JSON.stringify(sticky.name)} is no name`;
   if (sticky?.kind === "cookie" && !(sticky.maxAgeMs > 0)) return `sticky: a cookie of ${sticky.maxAgeMs} ms`;
   for (const { name, percentage } of mirrors) {
     if (!(percentage >= 0 && percentage <= WHOLE)) return `mirror "${name}": ${percentage} is not within 0..${WHOLE}`;

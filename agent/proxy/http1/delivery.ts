@@ -12,7 +12,7 @@ import { FAILURE, failureOf, parseHopError, refused } from "../errors.ts";
 import type { Failure } from "../errors.ts";
 import type { Route } from "../route.ts";
 import { WRITE } from "../sockets.ts";
-import type { Service } from "../table.ts";
+import type { Service } from "../service.ts";
 import { Deadline } from "../wheel.ts";
 import type { Expiring } from "../wheel.ts";
 import type { Client } from "./client-port.ts";

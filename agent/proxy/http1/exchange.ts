@@ -17,7 +17,7 @@ import { filterHead } from "../header-filter.ts";
 import { Route } from "../route.ts";
 import { Choice, type Split } from "../split.ts";
 import { COUNTER } from "../stats-layout.ts";
-import type { Service } from "../table.ts";
+import type { Service } from "../service.ts";
 import { Tunnel, type TunnelEnd } from "../tunnel/tunnel.ts";
 import { Deadline } from "../wheel.ts";
 import type { Client } from "./client-port.ts";

@@ -1,7 +1,7 @@
 /** What must be remembered of a request's head once its bytes are gone: how it may be answered, and whether twice. */
 import { latin1 } from "./framing.ts";
 import { METHOD, isIdempotent } from "./request.ts";
-import type { Service } from "../table.ts";
+import type { Service } from "../service.ts";
 import type { RequestHead } from "./request.ts";
 
 export class Terms {

@@ -12,7 +12,7 @@ import type { Context } from "../context.ts";
 import type { Endpoint } from "../endpoint.ts";
 import type { NotPicked } from "../picker.ts";
 import type { Wanted } from "../split.ts";
-import type { Service } from "../table.ts";
+import type { Service } from "../service.ts";
 import { Upstream } from "./upstream.ts";
 import type { UpstreamUser } from "./upstream.ts";
 

@@ -7,6 +7,7 @@ import { expect, test } from "vitest";
 import type { AssignedRevision, AssignedService } from "../../../proto/contract/assignment.ts";
 import { serviceHash } from "../../../proto/contract/canonical.ts";
 import type { Report } from "../../../proto/contract/report.ts";
+import { EVERY_REQUEST } from "../../../proto/contract/spec/types.ts";
 import { assignment, health, probe, revision, run, service } from "../../support/core/assignments.ts";
 import { ScriptedController } from "../../support/core/scripted-controller.ts";
 import type { AgentSession } from "../../support/core/scripted-controller.ts";
@@ -106,6 +107,56 @@ test("a host rolls v1 → v2 behind a gateway, step by confirmed step, and no cl
   expect(failures).toEqual([]);
   expect(answered).toBeGreaterThan(100);
   expect(new Set([...by.keys()].map((text) => text.split(" ")[0]))).toEqual(new Set(["v1", "v2"]));
+});
+
+test("a preview without a share is reached by its route and its copies alone, then by its sticky share of callers", async () => {
+  const controller = await new ScriptedController().listen();
+  await using agents = new Agents(controller);
+  const process = agents.start("host-1", "host");
+  const host = await controller.session(0);
+  const version = (number: number, weight: number): AssignedRevision => ({ ...rev(number, "serving"), weight });
+  const preview = { ...EVERY_REQUEST, headers: [{ type: "Exact" as const, name: "x-preview", value: "1" }] };
+  const split: Partial<AssignedService> = {
+    listeners,
+    sticky: { kind: "cookie", name: "who", maxAgeMs: 60_000 },
+    routes: [{ name: "preview", revision: 2, matches: [preview] }],
+    mirrors: [{ name: "shadow", revision: 2, matches: [EVERY_REQUEST], percentage: 10_000 }],
+  };
+  await assign(controller, host, 1, service([version(1, 10_000), version(2, 0)], split));
+  // The next step waits for this: what is asked for nothing but its route serves all the same.
+  const { endpoints } = await reported(host, "both serving", (report) =>
+    ["v1", "v2"].every((one) => state(report, one) === "serving"),
+  );
+  const { port } = endpoints[0]!;
+  const ask = async (headers: Record<string, string>): Promise<{ version: string; cookie: string }> => {
+    const answer = await fetch(`http://127.0.0.1:${port}/`, { headers });
+    await answer.text();
+    return { version: answer.headers.get("x-version") ?? "", cookie: answer.headers.get("set-cookie") ?? "" };
+  };
+  for (let i = 0; i < 20; i++) expect((await ask({})).version).toBe("v1");
+  expect((await ask({ "x-preview": "1" })).version).toBe("v2");
+  const mine = (report: Report, one: string) => report.traffic.filter(({ version }) => version === one);
+  const counted = await reported(host, "its counts", (report) =>
+    mine(report, "v1").some(({ completed }) => completed === 20),
+  );
+  expect(mine(counted, "v2").map(({ started, completed, lost }) => [started, completed, Math.max(...lost)])).toEqual([
+    [1, 1, 0],
+  ]);
+  const [, admin = ""] = await process.line(/admin on (http:\/\/127\.0\.0\.1:\d+)/);
+  await until("the copies are counted, apart from requests", async () => {
+    const metrics = await (await fetch(`${admin}/metrics`)).text();
+    return metrics.includes('baton_mirrored_requests_total{service="shop",version="v2"} 20\n');
+  });
+
+  await assign(controller, host, 2, service([version(1, 5_000), version(2, 5_000)], { ...split, mirrors: [] }));
+  const callers = await Promise.all(Array.from({ length: 20 }, () => ask({})));
+  expect(new Set(callers.map((one) => one.version))).toEqual(new Set(["v1", "v2"]));
+  await assign(controller, host, 3, service([version(1, 2_000), version(2, 8_000)], { ...split, mirrors: [] }));
+  for (const { version: before, cookie } of callers) {
+    const now = await ask({ cookie: cookie.split(";")[0]! });
+    expect(now.cookie).toBe("");
+    if (before === "v2") expect(now.version).toBe("v2");
+  }
 });
 
 test("an agent that is killed whole comes back with no controller, and leaves no app behind", async () => {

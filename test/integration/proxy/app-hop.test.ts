@@ -276,3 +276,38 @@ test("a client can't mark its request as a copy", async () => {
   expect(app.heads[0]).toMatch(/X-Z: 1/);
   expect(app.heads[0]).not.toMatch(/mirrored/i);
 });
+
+test("services that share a listener and a host name are told apart by their rules, the most specific of them all", async () => {
+  const [shop, pay, beta] = [await named("shop"), await named("pay"), await named("beta")];
+  await using kit = await Kit.start([]);
+  kit.keep(shop, pay, beta);
+  const rule = (more: Partial<RuleSpec>): RuleSpec[] => service([]).rules.map((own) => ({ ...own, ...more }));
+  const header = { type: "Exact" as const, name: "x-beta", value: "1" };
+  kit.apply(
+    service([endpoint("a", shop.port, 1)], { name: "shop", rules: rule({}) }),
+    service([endpoint("b", pay.port, 3)], {
+      ...{ name: "pay", slot: 2 },
+      rules: rule({ path: { type: "PathPrefix", value: "/pay" } }),
+    }),
+    service([endpoint("c", beta.port, 5)], {
+      ...{ name: "beta", slot: 4, hostnames: ["beta.test"] },
+      rules: rule({ headers: [header] }),
+    }),
+    service([endpoint("d", pay.port, 7)], {
+      ...{ name: "other", slot: 6, hostnames: ["beta.test"] },
+      rules: rule({ path: { type: "Exact", value: "/x" } }),
+    }),
+  );
+  const ask = async (host: string, path: string, more = ""): Promise<string> => {
+    const answer = await kit.ask(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\n${more}\r\n`);
+    return answer.status === 200 ? answer.body.toString() : String(answer.status);
+  };
+  expect([await ask("a", "/"), await ask("a", "/pay/1"), await ask("a", "/payment")]).toEqual(["shop", "pay", "shop"]);
+  expect(await ask("beta.test", "/", "X-Beta: 1\r\n")).toBe("beta");
+  expect(await ask("beta.test", "/x", "X-Beta: 1\r\n")).toBe("pay");
+  // A host name that is served is served by those who name it, and by nobody else.
+  expect(await ask("beta.test", "/")).toBe("404");
+  expect([(await kit.books(1)).completed, (await kit.books(3)).completed, (await kit.books(7)).completed]).toEqual([
+    2, 1, 1,
+  ]);
+});

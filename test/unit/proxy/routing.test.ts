@@ -79,7 +79,7 @@ test("a host goes to its exact name, then to the longest wildcard, then to the s
     service([], { name: "narrow", hostnames: ["*.b.test"] }),
   ]);
   const listener = table.listeners.get(KEY)!;
-  const name = (host: string): string | undefined => listener.service(host)?.name;
+  const name = (host: string): string | undefined => listener.host(host)?.only?.name;
   expect(["a.test", "a.TEST:80", "x.test", "x.b.test", "b.test", "test", "[::1]:80", ""].map(name)).toEqual([
     "exact",
     "exact",
