@@ -6,24 +6,27 @@
  */
 import type { Source } from "../proto/contract/spec/parse.ts";
 import { rolloutId } from "../proto/contract/ids.ts";
-import { nearest } from "../proto/contract/nearest.ts";
 import type { Clock } from "../proto/kernel/clock.ts";
 import type { Random } from "../proto/kernel/random.ts";
 import { planApply } from "./apply.ts";
 import type { Applied } from "./apply.ts";
-import { begun, blocked } from "./beginning.ts";
+import { beginningOf, begun, blocked } from "./beginning.ts";
 import type { Begun } from "./beginning.ts";
 import type { Fleet } from "./fleet/fleet.ts";
 import type { Books } from "./ledger/books.ts";
 import { promoted } from "./loop.ts";
+import { hint, named } from "./lookup.ts";
+import type { Which } from "./lookup.ts";
 import type { Loop } from "./loop.ts";
 import type { Command, Rollout } from "./model/rollout.ts";
 import type { Host, Revision, Service } from "./model/service.ts";
+import type { PlanInput } from "./plan/types.ts";
 import { Refusal } from "./refusal.ts";
 import { eventChange } from "./registry.ts";
 import type { Registry } from "./registry.ts";
 import { command } from "./rollout/engine.ts";
 import type { Serial } from "./serial.ts";
+import { goingBack, servedAlready, standing } from "./standing.ts";
 
 export interface OperationsOptions {
   readonly registry: Registry;
@@ -39,6 +42,19 @@ export interface OperationsOptions {
 export interface AppliedAndRolled extends Applied {
   /** "" when none was started. */
   readonly rollout: string;
+}
+
+/** Who asks for a plan does nothing. */
+const PLANNER = "plan";
+
+export interface ToPlan {
+  readonly input: PlanInput;
+  /** The target has its number. */
+  readonly stored: boolean;
+  /** Why it would not begin. */
+  readonly refusal: string;
+  /** What becomes of a rollout that is under way. */
+  readonly first: string;
 }
 
 export class Operations {
@@ -62,7 +78,7 @@ export class Operations {
       const batch = [...changes];
       const rolled = results.map((result) => {
         if (!this.#wants(result, deploy)) return { ...result, rollout: "" };
-        const where = this.#where(result.state, result.revision);
+        const where = standing(registry, result.state, result.revision);
         if (where !== "elsewhere") return { ...result, rollout: where === "stable" ? "" : where.id };
         const begun = this.#begin(result.state, result.revision, actor);
         batch.push(...begun.changes);
@@ -73,15 +89,26 @@ export class Operations {
     });
   }
 
-  deploy(
-    name: string,
-    which: { readonly version: string; readonly revision: number },
-    actor: string,
-  ): Promise<Rollout> {
+  /** What rolling these out would begin with; nothing is stored. Without documents: a stored revision of a service. */
+  toPlan(sources: readonly Source[], which: Which & { readonly service: string }): Promise<readonly ToPlan[]> {
+    return this.#o.serial.run(() => {
+      const { registry, fleet } = this.#o;
+      if (sources.length > 0) {
+        const context = { registry, fleet, nowMs: this.#o.now(), actor: PLANNER, deploy: true };
+        const { results } = planApply(sources, context);
+        return Promise.resolve(results.map(({ state, revision }) => this.#toPlan(state, revision)));
+      }
+      const service = this.service(which.service);
+      this.#notRetiring(service.name);
+      return Promise.resolve([this.#toPlan(service, named(this.#o.registry, service, which))]);
+    });
+  }
+
+  deploy(name: string, which: Which, actor: string): Promise<Rollout> {
     return this.#turn(async () => {
       const service = this.service(name);
       this.#notRetiring(name);
-      return this.#deploy(service, this.#revision(service, which), actor);
+      return this.#deploy(service, named(this.#o.registry, service, which), actor);
     });
   }
 
@@ -102,7 +129,7 @@ export class Operations {
           `${name} has no stable revision before this one; \`baton rollout history ${name}\``,
         );
       }
-      return this.#deploy(service, this.#revision(service, { version: "", revision: number }), actor);
+      return this.#deploy(service, named(this.#o.registry, service, { version: "", revision: number }), actor);
     });
   }
 
@@ -124,7 +151,7 @@ export class Operations {
       if (last.stage.kind === "succeeded") {
         throw new Refusal("precondition", `${last.id} succeeded; there is nothing to retry`);
       }
-      return this.#start(service, this.#revision(service, { version: "", revision: last.to }), actor);
+      return this.#start(service, named(this.#o.registry, service, { version: "", revision: last.to }), actor);
     });
   }
 
@@ -233,41 +260,12 @@ export class Operations {
     return outcome !== "unchanged" && this.#o.registry.newest(service) === undefined && state.stable === 0;
   }
 
-  /** Where a revision stands that is to be served: it is already, a rollout is taking the service there, or neither. */
-  #where(service: Service, to: Revision): Rollout | "stable" | "elsewhere" {
-    const { name, stable } = service;
-    const { registry } = this.#o;
-    const waiting = registry.blockedOf(name);
-    if (waiting?.to === to.revision) return waiting;
-    const running = registry.activeOf(name);
-    if (running === undefined) return stable === to.revision ? "stable" : "elsewhere";
-    const { id } = running;
-    const back = goingBack(running);
-    if (back && running.to === to.revision) {
-      const why = `${id} is going back from ${to.version}; deploy it again once that is over (\`baton rollout watch ${name}\`)`;
-      throw new Refusal("precondition", why);
-    }
-    if (running.to === to.revision) return running;
-    if (stable !== to.revision) return "elsewhere";
-    if (!back) {
-      const why = `${id} is moving ${name} away from ${to.version}; \`baton rollout abort ${name}\` goes back`;
-      throw new Refusal("precondition", why);
-    }
-    const on =
-      waiting === undefined
-        ? `\`baton rollout watch ${name}\` follows it`
-        : `\`baton rollout abort ${name}\` gives up ${waiting.id}, which is to follow`;
-    throw new Refusal("precondition", `${id} is going back to ${to.version} already; ${on}`);
-  }
-
   /** A pipeline that is run twice is told of the rollout that does it, while it is under way. */
   async #deploy(service: Service, to: Revision, actor: string): Promise<Rollout> {
-    const where = this.#where(service, to);
+    const where = standing(this.#o.registry, service, to);
     if (where === "elsewhere") return this.#start(service, to, actor);
     if (where !== "stable") return where;
-    const { name } = service;
-    const why = `${name} serves ${to.version} (r${to.revision}) already; \`baton rollout history ${name}\` shows what else it can serve`;
-    throw new Refusal("precondition", why);
+    throw new Refusal("precondition", servedAlready(service, to));
   }
 
   async #start(service: Service, to: Revision, actor: string): Promise<Rollout> {
@@ -289,8 +287,7 @@ export class Operations {
       const next = begun(this.#o, wanted);
       return { rollout: next.rollout, changes: [...changes, ...next.changes] };
     }
-    // After a first rollout there is nothing to go back to; a promoted one refuses both.
-    if (over.strategy.onSupersede === "rollBackFirst" && over.from !== 0 && !promoted(over)) {
+    if (waitsFor(over)) {
       const back: Command = { kind: "abort", actor, reason: `${to.version} is to take its place (${wanted.id})` };
       const turned = goingBack(over) ? [] : this.#said(over, back).changes;
       const next = blocked(this.#o, wanted, over);
@@ -317,19 +314,41 @@ export class Operations {
     };
   }
 
-  #revision(service: Service, which: { readonly version: string; readonly revision: number }): Revision {
-    const { registry } = this.#o;
-    const all = registry.revisions(service.name);
-    const { version } = which;
-    const wanted = which.revision === 0 && version === "" ? service.newest : which.revision;
-    // A label may be given twice; the newest that bears it is meant.
-    const found =
-      wanted === 0 ? all.findLast((revision) => revision.version === version) : registry.revision(service.name, wanted);
-    if (found !== undefined && (version === "" || found.version === version)) return found;
-    const asked =
-      wanted === 0 ? `version ${version}` : `revision ${wanted}${version === "" ? "" : ` of version ${version}`}`;
-    const known = all.slice(-5).map((revision) => `${revision.version} (revision ${revision.revision})`);
-    throw new Refusal("not-found", `${service.name} has no ${asked}; it has ${known.join(", ")}`);
+  #toPlan(service: Service, to: Revision): ToPlan {
+    const { registry, fleet } = this.#o;
+    const wanted = { id: "plan", service, to, actor: PLANNER };
+    const hosts = registry.hosts();
+    const lost = hosts.map(({ name }) => name).filter((name) => isLost(fleet, name));
+    const revisions = [...registry.revisions(service.name).filter(({ revision }) => revision !== to.revision), to];
+    const input = { service, revisions, hosts, lost };
+    const stored = registry.revision(service.name, to.revision) !== undefined;
+    try {
+      const where = standing(registry, service, to);
+      if (where === "stable") throw new Refusal("precondition", servedAlready(service, to));
+      if (where !== "elsewhere") {
+        const why = `${where.id} takes ${service.name} to ${to.version} already; \`baton rollout watch ${service.name}\``;
+        throw new Refusal("precondition", why);
+      }
+      const over = registry.activeOf(service.name);
+      const queue = over !== undefined && waitsFor(over);
+      const ended =
+        over === undefined || queue ? undefined : this.#said(over, { kind: "supersede", actor: PLANNER, by: "" });
+      const beginning = beginningOf(this.#o, { ...wanted, ...(ended === undefined ? {} : { over: ended.rollout }) });
+      return {
+        input: { ...input, beginning },
+        stored,
+        refusal: "",
+        first: over === undefined ? "" : firstOf(over, queue),
+      };
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      return {
+        input: { ...input, beginning: beginningOf(this.#o, wanted) },
+        stored,
+        refusal: error.message,
+        first: "",
+      };
+    }
   }
 
   #notRetiring(name: string): void {
@@ -343,11 +362,14 @@ export class Operations {
   }
 }
 
-const goingBack = ({ stage }: Rollout): boolean => stage.kind === "aborting" || stage.kind === "rolling-back";
+/** The next rollout begins once this one is back. After a first one there is nothing to go back to. */
+const waitsFor = (over: Rollout): boolean =>
+  over.strategy.onSupersede === "rollBackFirst" && over.from !== 0 && !promoted(over);
 
-function hint(word: string, known: readonly string[], what: string): string {
-  const near = nearest(word, known);
-  if (near !== undefined) return `; did you mean ${near}?`;
-  if (known.length === 0) return `; there are no ${what} yet`;
-  return `; the ${what} are ${known.slice(-10).join(", ")}`;
+const firstOf = ({ id }: Rollout, queue: boolean): string =>
+  queue ? `${id} is under way, and goes back first` : `${id} is under way, and is superseded where it stands`;
+
+function isLost(fleet: Fleet, name: string): boolean {
+  const agent = fleet.agent(name);
+  return agent === undefined || fleet.leaseOf(agent) === "lost";
 }

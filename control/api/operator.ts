@@ -16,6 +16,7 @@ import { statusOf } from "./errors.ts";
 import type { Status } from "./errors.ts";
 import { streamEvents } from "./events.ts";
 import { watchRollout } from "./watch.ts";
+import { plans } from "./plan-view.ts";
 import { rolloutView } from "./rollout-view.ts";
 import { hostView, serviceView } from "./wire-views.ts";
 
@@ -123,6 +124,7 @@ export function operatorService(options: OperatorContext): OperatorServer {
     undo: unary(async ({ service, toRevision, actor }) => {
       return view(await operations.undo(service, toRevision, actor || "operator"));
     }),
+    plan: unary((request) => plans(request, options)),
     setWeight: unary(async ({ service, weight, actor }) => {
       if (weight > WHOLE)
         throw new Refusal("invalid", `a weight of ${weight} is more than all (${WHOLE} basis points)`);

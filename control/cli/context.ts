@@ -72,9 +72,11 @@ export function positiveNumber(text: string): number {
   return number;
 }
 
-export function connect(options: CommonOptions): Controller {
+/** @param timeoutMs for one answer */
+export function connect(options: CommonOptions, timeoutMs?: number): Controller {
   return new Controller({
     controller: options.controller,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(options.tokenFile === undefined ? {} : { tokenFile: options.tokenFile }),
     trustNetwork: options.trustNetwork ?? false,
   });

@@ -6,6 +6,7 @@ import { addEventCommands } from "./commands/events.ts";
 import { addGetCommands } from "./commands/get.ts";
 import { addHostCommands } from "./commands/hosts.ts";
 import { addJudgeCommand } from "./commands/judge.ts";
+import { addPlanCommand } from "./commands/plan.ts";
 import { addProcessCommands } from "./commands/processes.ts";
 import { addRolloutCommands } from "./commands/rollout.ts";
 import { addUpCommand } from "./commands/up.ts";
@@ -38,6 +39,7 @@ export function buildProgram(done: (exitCode: number) => void): Command {
   addUpCommand(program, done);
   addProcessCommands(program);
   addApplyCommands(program, done);
+  addPlanCommand(program, done);
   addGetCommands(program, done);
   addRolloutCommands(program, done);
   addHostCommands(program, done);

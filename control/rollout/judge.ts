@@ -130,19 +130,28 @@ function zScore(fresh: VersionTraffic, old: VersionTraffic): number {
 
 const percent = (share: number): string => `${(share * 100).toFixed(share < 0.01 ? 2 : 1)} %`;
 
-/** Nothing moved for `progressDeadline`. Drains and bakes have clocks of their own and are not counted against it. */
+/** Nothing moved for `progressDeadline`. What has a clock of its own is not counted against it: drains, bakes, distances. */
 function stuck(draft: Draft): string | null {
   const { rollout, context, evidence } = draft;
   const { progressDeadlineMs } = rollout.strategy;
   if (context.now - rollout.progressAtMs < progressDeadlineMs) return null;
   if (evidence.concerned().some((host) => evidence.lease(host) === "unknown")) return null;
   if (rollout.hosts.some((track) => draining(draft, track) || baking(draft, track))) return null;
-  if (waitsItsTime(draft)) return null;
+  if (waitsItsTime(draft) || spread(draft)) return null;
   const waits = rollout.hosts.filter((track) => track.stage !== "done" && !evidence.leftBehind(track.host));
   if (waits.length === 0 && evidence.gatewaysConfirmed()) return null;
   const on = waits.filter(moving).length > 0 ? waits.filter(moving) : waits;
   const what = on.map((track) => `${track.host} ${track.waitingFor === "" ? "waits" : `waits ${track.waitingFor}`}`);
   return `nothing moved forward for ${formatDuration(progressDeadlineMs)}: ${list(what)}`;
+}
+
+/** The next host is held back on purpose: the first one is watched, or the one before has only just begun. */
+function spread({ rollout, context }: Draft): boolean {
+  const { strategy, hosts, lastBegunAtMs } = rollout;
+  if (strategy.kind !== "rolling" || !hosts.some((track) => track.stage === "waiting")) return false;
+  const within = (sinceMs: number, ms: number): boolean => sinceMs > 0 && context.now - sinceMs < ms;
+  const watched = hosts.some((track) => track.stage === "done" && within(track.sinceMs, strategy.firstHostMs));
+  return watched || within(lastBegunAtMs, strategy.staggerMs);
 }
 
 function draining(draft: Draft, track: HostTrack): boolean {

@@ -346,3 +346,62 @@ test("HTTP answers health, readiness and metrics, and nothing else", async () =>
   expect((await get("/")).code).toBe(404);
   expect((await get("/healthz", "POST")).code).toBe(405);
 });
+
+describe("a plan", () => {
+  const canary = (version: string): string =>
+    shopDocument(version).replace(
+      /rolling:\n/,
+      "canary:\n      steps: [{ setWeight: 25 }, { pause: {} }, { setWeight: 50 }, { pause: { duration: 10m } }]\n",
+    );
+
+  test("of a document tells its steps and what they do to capacity, and stores and asks nothing", async () => {
+    using state = new Folder();
+    await using all = await small(state.path, { gateway: true });
+    const { client, host } = all;
+    await client.apply(shopDocument("v1"));
+    await client.rolloutWhen("v1 is out", (v) => v.ended);
+    const asked = host.assignments.length;
+    const documents = [{ file: "shop.yaml", text: canary("v2"), baseDir: "/srv" }];
+    const { plans } = await client.call(Api.plan, { documents, service: "", version: "", revision: 0 });
+    expect(plans).toMatchObject([
+      { service: "shop", fromVersion: "v1", toVersion: "v2", toRevision: 0, strategy: "canary", outcome: "Succeeded" },
+    ]);
+    const [plan] = plans;
+    expect(plan?.steps.filter(({ text }) => text.startsWith("step")).map(({ weight }) => weight)).toEqual([
+      2_500, 2_500, 5_000, 5_000, 10_000,
+    ]);
+    expect(plan?.steps.find(({ text }) => text.endsWith(": pause"))?.waitsFor).toBe(
+      "an operator: `baton rollout promote shop`",
+    );
+    expect(plan).toMatchObject({ minCapacityPercent: 100, maxInstances: 2, maxHostsOut: 0, refusals: [] });
+    expect(Number(plan?.lastsMs)).toBeGreaterThanOrEqual(600_000);
+    const { revisions } = await client.call(Api.getService, { name: "shop" });
+    expect(revisions).toHaveLength(1);
+    expect((await client.rollout()).toVersion).toBe("v1");
+    expect(host.assignments.length).toBe(asked);
+  });
+
+  test("of a stored version says why it would be refused, and what becomes of one that is under way", async () => {
+    using state = new Folder();
+    await using all = await small(state.path);
+    const { client, host } = all;
+    await client.apply(shopDocument("v1"));
+    await client.rolloutWhen("v1 is out", (v) => v.ended);
+    const of = async (version: string) => {
+      const { plans } = await client.call(Api.plan, { documents: [], service: "shop", version, revision: 0 });
+      return plans[0];
+    };
+    expect((await of("v1"))?.refusals[0]).toMatch(/^shop serves v1 \(r1\) already; `baton rollout history shop`/);
+    await expect(of("v9")).rejects.toEqual(refusal(status.NOT_FOUND, /has no version v9/));
+    host.neverReady.add("v2");
+    await client.apply(shopDocument("v2", { healthyDeadline: "20s", progressDeadline: "30s" }));
+    const { id } = await client.rollout();
+    expect((await of("v1"))?.refusals[0]).toMatch(/is moving shop away from v1; `baton rollout abort shop` goes back/);
+    expect((await of("v2"))?.refusals[0]).toMatch(/takes shop to v2 already; `baton rollout watch shop`/);
+    await client.apply(canary("v3"), { deploy: false });
+    const third = await of("v3");
+    expect(third).toMatchObject({ toRevision: 3, refusals: [], outcome: "Succeeded" });
+    expect(third?.warnings[0]).toBe(`${id} is under way, and is superseded where it stands`);
+    expect((await client.rollout()).id).toBe(id);
+  });
+});

@@ -5452,6 +5452,16 @@ export const OperatorService = {
     responseSerialize: (value: RolloutView): Buffer => Buffer.from(RolloutView.encode(value).finish()),
     responseDeserialize: (value: Buffer): RolloutView => RolloutView.decode(value),
   },
+  /** What rolling out would do, step by step: the engine itself, run against an ideal fleet. Nothing is stored. */
+  plan: {
+    path: "/baton.v1.Operator/Plan" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PlanRequest): Buffer => Buffer.from(PlanRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PlanRequest => PlanRequest.decode(value),
+    responseSerialize: (value: PlanResponse): Buffer => Buffer.from(PlanResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PlanResponse => PlanResponse.decode(value),
+  },
   drain: {
     path: "/baton.v1.Operator/Drain" as const,
     requestStream: false as const,
@@ -5515,6 +5525,8 @@ export interface OperatorServer extends UntypedServiceImplementation {
   undo: handleUnaryCall<UndoRequest, RolloutView>;
   /** The canary's share by hand, while its rollout is at a pause or an analysis: until the next setWeight. */
   setWeight: handleUnaryCall<SetWeightRequest, RolloutView>;
+  /** What rolling out would do, step by step: the engine itself, run against an ideal fleet. Nothing is stored. */
+  plan: handleUnaryCall<PlanRequest, PlanResponse>;
   drain: handleUnaryCall<DrainRequest, HostView>;
   undrain: handleUnaryCall<DrainRequest, HostView>;
   /** Past events from `after_seq` on, then live ones if `follow`. */
@@ -5757,6 +5769,19 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RolloutView) => void,
+  ): ClientUnaryCall;
+  /** What rolling out would do, step by step: the engine itself, run against an ideal fleet. Nothing is stored. */
+  plan(request: PlanRequest, callback: (error: ServiceError | null, response: PlanResponse) => void): ClientUnaryCall;
+  plan(
+    request: PlanRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PlanResponse) => void,
+  ): ClientUnaryCall;
+  plan(
+    request: PlanRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PlanResponse) => void,
   ): ClientUnaryCall;
   drain(request: DrainRequest, callback: (error: ServiceError | null, response: HostView) => void): ClientUnaryCall;
   drain(
