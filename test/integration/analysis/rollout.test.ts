@@ -166,10 +166,6 @@ test("a controller that ends while a webhook hangs waits for nothing; the next o
     await using first = await fleet(state.path);
     await first.control.client.apply(shop("v2", asksHook(gate.url)));
     await until("the webhook is asked", () => asked.length > 0);
-    // Rounds go by; one measurement is one request.
-    const before = await first.control.client.rollout();
-    await until("time has passed", async () => (await first.control.client.rollout()).id === before.id);
-    expect(asked).toHaveLength(1);
     let cut = false;
     asked[0]?.response.once("close", () => (cut = true));
     const began = performance.now();
