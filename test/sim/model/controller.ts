@@ -65,6 +65,8 @@ export class SimController {
   traffic: Record<string, VersionTraffic> = {};
   unexplained = 0;
   rounds = 0;
+  /** Told of every rollout that is over. */
+  onEnd: (rollout: Rollout) => void = () => undefined;
   #stored: Stored = {
     service: { name: "shop", stable: 0, previous: 0, newest: 0 },
     rollout: null,
@@ -357,7 +359,9 @@ export class SimController {
     if (this.journal.length > 2 * KEPT_ENTRIES) this.journal.splice(0, KEPT_ENTRIES);
     this.#watcher.planned({ before, after, context, said });
     if (before.id === this.#stored.waiting?.id) {
-      if (ended(after)) this.#stored.waiting = null;
+      if (!ended(after)) return;
+      this.#stored.waiting = null;
+      this.onEnd(after);
       return;
     }
     if (after.stage.kind === "promoting" && before.stage.kind !== "promoting") {
@@ -366,6 +370,7 @@ export class SimController {
     this.#stored.rollout = after;
     if (!ended(after)) return;
     this.past.push(after);
+    this.onEnd(after);
     if (this.past.length > KEPT_ROLLOUTS) this.past.shift();
     this.#stored.rollout = null;
   }

@@ -12,6 +12,7 @@ export function atRest(world: World): readonly string[] {
   const hosts = stable === 0 ? [] : placed(controller.revision(stable).spec, controller.hosts);
   const found: string[] = [];
   for (const agent of world.agents) {
+    if (!controller.hosts.some((host) => host.name === agent.name)) found.push(`${agent.name} has yet to connect`);
     if (agent.role !== "host") continue;
     const there = agent.instances.map((one) => `r${one.revision} ${one.mode} ${one.weight}`).join(", ");
     const expected = hosts.includes(agent.name) ? `r${stable} serving 10000` : "";

@@ -16,6 +16,8 @@ export interface Truth {
   agentNamed(name: string): SimAgent | undefined;
   /** The operator has said that what drains may be ended. */
   readonly operatorCut: boolean;
+  /** One of the two documents says so. */
+  readonly policyCuts: boolean;
   /** Going on without lost hosts was allowed, by policy or operator. */
   readonly goesOnWithout: boolean;
   /** News takes so long, at the worst, to reach the controller, or an agent that is back in touch. */
@@ -62,10 +64,10 @@ export function onApply(agent: SimAgent, next: AssignedService | null, truth: Tr
   for (const [revision, { mode }] of was) {
     if (will.has(revision)) continue;
     // I2: what is not named any more has nothing in flight, or is past its deadline under a policy that cuts.
-    const { timeoutMs, onTimeout } = agent.service?.drain ?? { timeoutMs: 0, onTimeout: "cut" };
+    const { timeoutMs } = agent.service?.drain ?? { timeoutMs: 0 };
     for (const instance of mode === "serving" ? [] : of(revision)) {
       const overdue = mode === "draining" && truth.now - instance.drainSince >= timeoutMs;
-      if (instance.inFlight > 0 && !(overdue && (onTimeout === "cut" || truth.operatorCut))) {
+      if (instance.inFlight > 0 && !(overdue && (truth.policyCuts || truth.operatorCut))) {
         found.push(`I2: ${agent.name} retires revision ${revision} with ${instance.inFlight} in flight`);
       }
     }

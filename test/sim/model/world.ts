@@ -56,6 +56,8 @@ export class World {
   readonly laboratory: Laboratory;
   /** What the oracle found. */
   readonly violations: string[] = [];
+  /** Called with each of them; one that throws stops the world where it is. */
+  onViolation: () => void = () => undefined;
   /** Requests that found nobody. */
   lost = 0;
   readonly behaviours = new Map<number, Behaviour>();
@@ -216,6 +218,7 @@ export class World {
 
   violate(text: string): void {
     this.violations.push(`${this.now} ${text}`);
+    this.onViolation();
   }
 
   lose(gateway: SimAgent | null): void {
@@ -245,18 +248,22 @@ export class World {
   }
 
   #planned(plan: Plan): void {
-    this.violations.push(...onPlan(plan, this.#truth(plan.after)).map((text) => `${this.now} ${text}`));
+    for (const text of onPlan(plan, this.#truth(plan.after))) this.violate(text);
   }
 
   #applying(agent: SimAgent, next: Assignment): void {
     const service = next.services.find(({ name }) => name === "shop") ?? null;
     const rollout = this.controller.rollout ?? this.controller.past.at(-1);
     const truth = this.#truth(rollout);
-    this.violations.push(...onApply(agent, service, truth).map((text) => `${this.now} ${text}`));
+    for (const text of onApply(agent, service, truth)) this.violate(text);
   }
 
   #truth(rollout: Rollout | undefined): Truth {
+    const { revisions } = this.controller;
+    const cuts = (number: number): boolean =>
+      revisions.find(({ revision }) => revision === number)?.spec.drain.onTimeout === "cut";
     return {
+      policyCuts: rollout === undefined || cuts(rollout.to) || cuts(rollout.from),
       ...{ now: this.now, agents: this.agents, newsMs: this.#newsMs, operatorCut: this.#operatorCut },
       goesOnWithout: this.#goesOnWithout || rollout?.strategy.onPartition === "continue",
       agentNamed: (name) => this.#named.get(name),

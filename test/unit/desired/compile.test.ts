@@ -6,7 +6,7 @@ import type { CompileInput } from "../../../control/desired/types.ts";
 import type { HostDesire } from "../../../control/model/rollout.ts";
 import type { Host, Revision } from "../../../control/model/service.ts";
 import type { FleetView, HostView } from "../../../control/model/view.ts";
-import { revision, STRATEGY } from "../../sim/model/world.ts";
+import { revisionOf as revision, STRATEGY } from "../../sim/model/revisions.ts";
 import { instance } from "../rollout/bench.ts";
 
 const spec = (n: number): Revision => revision(n, { strategy: STRATEGY, onTimeout: "cut" });

@@ -9,7 +9,7 @@ import type { FleetView, HostView, InstanceView, VersionTraffic } from "../../..
 import { begin, command, step } from "../../../control/rollout/engine.ts";
 import type { Context, Decision, Refused } from "../../../control/rollout/types.ts";
 import type { RollingStrategy, StrategySpec } from "../../../proto/contract/spec/types.ts";
-import { revision, STRATEGY } from "../../sim/model/world.ts";
+import { revisionOf as revision, STRATEGY } from "../../sim/model/revisions.ts";
 
 export const START = 1_000_000;
 

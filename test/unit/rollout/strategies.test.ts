@@ -10,7 +10,7 @@ import type {
   CanaryStrategy,
 } from "../../../proto/contract/spec/types.ts";
 import { EVERY_REQUEST } from "../../../proto/contract/spec/types.ts";
-import { STRATEGY } from "../../sim/model/world.ts";
+import { STRATEGY } from "../../sim/model/revisions.ts";
 import { Bench, instance } from "./bench.ts";
 
 const all = { kind: "percent", value: 100 } as const;
