@@ -93,6 +93,11 @@ function beginBack(draft: Draft, track: HostTrack): Turn {
     );
   }
   if (asked?.mode === "serving") {
+    // Where both serve by weight, the weight is back already; the new one goes on hearing, and on evidence.
+    const both = track.revisions.some((entry) => entry !== asked && entry.mode === "serving");
+    if (both && !evidence.live(host)) return wait(draft, track, "to report");
+    if (both && !evidence.confirmed(host)) return wait(draft, track, "to apply what it is asked");
+    if (both && !evidence.up(host, home)) return wait(draft, track, `for ${version} to be ready`);
     const revisions = [...others, asked];
     const patch = { revisions, routed: true, way };
     return enter(draft, track, "draining", patch, `${version} still serves; the rest goes`);

@@ -15,6 +15,7 @@ import type { Command, Pause, Rollout } from "../model/rollout.ts";
 import { BACKGROUND, concludeAnalyses, forgetUndecided } from "./analyses.ts";
 import { Draft } from "./draft.ts";
 import { hold, lift } from "./halt.ts";
+import { check } from "./invariants.ts";
 import { begun } from "./judge.ts";
 import { currentStep, formatWeight, splits } from "./program.ts";
 import { moving } from "./track.ts";
@@ -56,6 +57,12 @@ export function command(rollout: Rollout, said: Command, context: Context): Deci
     case "weight":
       draft.set({ split: { ...rollout.split, weight: said.weight } });
       draft.note("WeightSet", `${said.actor} sets the weight to ${formatWeight(said.weight)}`, said.actor);
+      {
+        // An operator's wish that would break a promise is refused: no defect of Baton's, and nothing to pause for.
+        const broken = check(rollout, draft.seal(), context);
+        const [first] = broken;
+        if (first !== undefined) return { kind: "refused", why: notNow(rollout, said.weight, first.message) };
+      }
       break;
     case "supersede":
       draft.set({ pause: null, endedAtMs: context.now });
@@ -117,6 +124,9 @@ function noWeight(rollout: Rollout, back: boolean): string | null {
   if (waits && step.confirmedAtMs > 0) return null;
   return `${id} is not at a pause or an analysis, so the next step would overrule it; \`baton rollout status ${service}\` shows where it is`;
 }
+
+const notNow = ({ id, service }: Rollout, weight: number, why: string): string =>
+  `${id} can't have a weight of ${formatWeight(weight)} now: ${why}; \`baton rollout status ${service}\` shows what it waits for`;
 
 /** It never began: nothing is to be taken back. */
 function endBlocked(draft: Draft, said: Command): void {

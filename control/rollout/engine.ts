@@ -68,13 +68,17 @@ export function begin(input: Beginning): Decision {
 
 export function desires(rollout: Rollout): readonly HostDesire[] {
   const { split, strategy, to } = rollout;
-  return rollout.hosts.map(({ host, revisions, routed, stage }) => ({
+  return rollout.hosts.map(({ host, revisions, routed }) => ({
     host,
     revisions,
     routed,
-    split: stage === "splitting" ? { ...split, target: to, sticky: stickyOf(strategy) } : null,
+    // Not by stage: on the way back, a host that has yet to take its first rung must not share equally meanwhile.
+    split: serveBoth(revisions) ? { ...split, target: to, sticky: stickyOf(strategy) } : null,
   }));
 }
+
+const serveBoth = (revisions: HostDesire["revisions"]): boolean =>
+  revisions.filter((asked) => asked.mode === "serving").length > 1;
 
 export function step(rollout: Rollout, context: Context): Decision {
   // I4: a controller that another has followed decides nothing any more.

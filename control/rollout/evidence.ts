@@ -106,6 +106,11 @@ export class Evidence {
     });
   }
 
+  /** It is asked to take traffic and has not said yet that it does: drained before, or with something else to apply. */
+  comesBack(track: HostTrack): boolean {
+    return track.routed && this.live(track.host) && !this.drained(track.host) && !this.confirmed(track.host);
+  }
+
   /** The agent's own mark of when the last of them became ready: it changes when one was unready between two reports. */
   readyMark(host: string, revision: number): number {
     return Math.max(0, ...this.instances(host, revision).map((instance) => instance.healthySinceMs));

@@ -128,7 +128,8 @@ function availability(before: Rollout, after: Rollout, evidence: Evidence, conte
   const down = before.hosts.filter((track) => track.goal !== 0 && track.home !== 0 && !evidence.serves(track));
   const names = new Set(down.map((track) => track.host));
   if (out.every((track) => names.has(track.host))) return [];
-  const total = new Set([...names, ...out.map((track) => track.host)]).size;
+  const back = before.hosts.filter((track) => track.goal !== 0 && track.home !== 0 && evidence.comesBack(track));
+  const total = new Set([...names, ...[...back, ...out].map((track) => track.host)]).size;
   const { unavailable } = slots(before, context);
   if (total <= unavailable) return [];
   return [{ invariant: "I3", message: `${total} hosts would not be serving; maxUnavailable allows ${unavailable}` }];

@@ -80,6 +80,9 @@ function mayAsk(draft: Draft, step: ProgramStep): boolean {
     return false;
   }
   if (taking.some((t) => !evidence.confirmed(t.host) || !evidence.healthy(t.host, rollout.to))) return false;
+  // Less for the new version is more for the one before, which has to be there for it (I1).
+  const less = step.kind === "setWeight" && step.weight < rollout.split.weight;
+  if (less && taking.some((t) => !evidence.up(t.host, t.home))) return false;
   if (taking.length === 0) return false;
   const all = step.kind === "setWeight" && step.weight === WHOLE && rollout.strategy.kind === "canary";
   return !all || evidenceIsEnough(draft);

@@ -27,14 +27,19 @@ export function tracksFor(input: Beginning): readonly HostTrack[] {
   });
 }
 
-/** Hosts that are placed since the rollout began. */
+/**
+ * Hosts that are placed since the rollout began. One that the revision before alone is placed on is among them: it serves
+ * that until it is taken out of routing in good order, with the others that leave.
+ */
 export function newcomers(rollout: Rollout, context: Context): readonly HostTrack[] {
   const known = new Set(rollout.hosts.map((track) => track.host));
-  return context.cluster.hosts
+  const { hosts, fromHosts } = context.cluster;
+  return [...new Set([...hosts, ...fromHosts])]
     .filter((host) => !known.has(host))
     .map((host) => {
-      const home = context.cluster.fromHosts.includes(host) ? rollout.from : 0;
-      return blank(host, rollout.to, home, context.now);
+      const goal = hosts.includes(host) ? rollout.to : 0;
+      const home = fromHosts.includes(host) ? rollout.from : 0;
+      return blank(host, goal, home, context.now);
     });
 }
 

@@ -47,8 +47,9 @@ export function notServing(draft: Draft): ReadonlySet<string> {
 /** May this host be taken out of routing without more than `maxUnavailable` being out? */
 export function mayGoOut(draft: Draft, track: HostTrack, unavailable: number): boolean {
   const { evidence, rollout } = draft;
-  // A gateway that has not caught up may not send to the others yet.
+  // A gateway that has not caught up may not send to the others yet; a host that has not may not take anything yet.
   if (!evidence.gatewaysConfirmed()) return false;
+  if (rollout.hosts.some((t) => t.host !== track.host && evidence.comesBack(t))) return false;
   const out = rollout.hosts.filter(
     (t) => moving(t) && t.way === "in-place" && t.goal !== 0 && !evidence.leftBehind(t.host),
   );

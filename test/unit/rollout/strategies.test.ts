@@ -1,7 +1,7 @@
 /** Canary and blueGreen: what is asked of hosts at each step, what a step waits for, and how it goes back. */
 import { describe as group, expect, test } from "vitest";
 import { describe } from "../../../control/rollout/describe.ts";
-import { desires } from "../../../control/rollout/engine.ts";
+import { desires, step } from "../../../control/rollout/engine.ts";
 import { programOf, stepText } from "../../../control/rollout/program.ts";
 import type {
   AnalysisSpec,
@@ -357,4 +357,77 @@ test("a canary that fails most of what it gets is plainly broken: it does not wa
   bench.traffic = { ...bench.traffic, v2: { requests: 60, errors: 40, lost: 0, latency: [] } };
   expect(bench.rest().rollout.stage.kind).toBe("rolling-back");
   expect(bench.journal.findLast((entry) => entry.reason === "RollingBack")?.message).toContain("plainly broken");
+});
+
+group("what the model world found", () => {
+  const unconfirmed = (bench: Bench, host: string): void =>
+    void bench.says.set(host, { ...bench.says.get(host), appliedHash: "older" });
+
+  test("going back, a host that has yet to confirm a weight is waited for; its traffic turns back meanwhile", () => {
+    const bench = splitting(canary([weight(10), pause(1_000), weight(50), pause(null)]));
+    bench.after(1_000);
+    unconfirmed(bench, "b");
+    bench.say({ kind: "abort", actor: "ops", reason: "" });
+    bench.rest();
+    expect(bench.rollout.pause).toBeNull();
+    expect(bench.track("b")).toMatchObject({ stage: "waiting", waitingFor: "to apply what it is asked" });
+    // Not equal shares, as of two versions that serve without a split.
+    expect(weights(bench)).toEqual([null, 0, null]);
+    bench.says.set("b", { ...bench.says.get("b"), appliedHash: "agreed" });
+    expect(bench.rest().track("b").revisions).toEqual([{ revision: 1, mode: "serving" }]);
+  });
+
+  test("going back, the canary goes on serving where the old version is down, until that is ready again", () => {
+    const bench = splitting(canary([weight(50), pause(null)]));
+    bench.runs("b", instance(1, { state: "failed", exit: "exit code 1" }), instance(2));
+    bench.say({ kind: "abort", actor: "ops", reason: "" });
+    bench.rest();
+    expect(bench.rollout.pause).toBeNull();
+    expect(bench.track("b")).toMatchObject({ stage: "waiting", waitingFor: "for v1 to be ready" });
+    bench.runs("b", instance(1), instance(2)).rest();
+    expect(bench.track("b").revisions).toEqual([{ revision: 1, mode: "serving" }]);
+  });
+
+  test("a step that gives less to the canary waits until the old version is there for it (I1)", () => {
+    const bench = splitting(canary([weight(50), pause(1_000), weight(0), pause(null)]));
+    bench.runs("b", instance(1, { state: "starting" }), instance(2));
+    bench.after(2_000);
+    expect(bench.rollout).toMatchObject({ pause: null, split: { weight: 5_000 } });
+    bench.runs("b", instance(1), instance(2)).rest();
+    expect(bench.rollout.split.weight).toBe(0);
+  });
+
+  test("a weight by hand that would break a promise is refused, and does not pause the rollout as a defect", () => {
+    const bench = splitting(canary([weight(50), pause(null)]));
+    bench.runs("b", instance(1, { state: "starting" }), instance(2));
+    const less = bench.say({ kind: "weight", actor: "ops", weight: 1_000 });
+    expect(JSON.stringify(less)).toContain("b not ready for it");
+    bench.runs("b", instance(1), instance(2)).unexplainedLoss = 1;
+    const more = bench.say({ kind: "weight", actor: "ops", weight: 6_000 });
+    expect(JSON.stringify(more)).toMatch(/refused.*unexplained loss.*rollout status/);
+    expect(bench.rollout.pause?.reason).toBe("Step");
+  });
+
+  test("a host that comes while its version is on the way out leaves in good order with the others", () => {
+    const bench = new Bench({ hosts: ["a"], fromHosts: ["a"] }).rest();
+    const late = bench.context();
+    const cluster = { hosts: ["a"], fromHosts: ["a", "z"] };
+    const view = { ...late.view, hosts: { ...late.view.hosts, z: { ...late.view.hosts["a"]!, name: "z" } } };
+    const { rollout } = step(bench.rollout, { ...late, cluster, view });
+    expect(rollout.hosts.find((track) => track.host === "z")).toMatchObject({ goal: 0, home: 1, stage: "waiting" });
+  });
+
+  test("nobody goes out while a host that was drained has yet to say that it takes traffic again (I3)", () => {
+    const strategy = {
+      maxSurge: { kind: "count", value: 0 },
+      maxUnavailable: { kind: "count", value: 1 },
+      minHealthyMs: 0,
+    } as const;
+    const bench = new Bench({ strategy, gateways: [] });
+    unconfirmed(bench, "c");
+    bench.rest();
+    expect(bench.track("a")).toMatchObject({ stage: "waiting", routed: true });
+    bench.says.set("c", { ...bench.says.get("c"), appliedHash: "agreed" });
+    expect(bench.rest().track("a")).toMatchObject({ routed: false });
+  });
 });
