@@ -35,7 +35,8 @@ export function programView(rollout: Rollout): wire.StepView[] {
 /** Of hosts that take part: those that run both versions for a share each. */
 export function splitView({ fleet }: Shown, rollout: Rollout): wire.SplitView | undefined {
   if (!splits(rollout)) return undefined;
-  const taking = rollout.hosts.filter((track) => track.stage === "splitting").map((track) => fleet.agent(track.host));
+  const both = rollout.hosts.filter(({ revisions }) => revisions.filter(({ mode }) => mode === "serving").length > 1);
+  const taking = both.map((track) => fleet.agent(track.host));
   const live = taking.map((agent) => agent?.live()?.find((service) => service.name === rollout.service));
   const count = (has: (service: AssignedService) => boolean): number =>
     live.filter((service) => service !== undefined && has(service)).length;

@@ -9,8 +9,11 @@ export function micros(us: bigint | number): string {
   const n = Number(us);
   if (n === 0) return "–";
   if (n < 1_000) return `${String(n)} µs`;
-  return n < 1_000_000 ? `${(n / 1_000).toPrecision(2)} ms` : `${(n / 1_000_000).toPrecision(2)} s`;
+  return n < 1_000_000 ? `${short(n / 1_000)} ms` : `${short(n / 1_000_000)} s`;
 }
+
+/** Two digits, and never an exponent. */
+const short = (n: number): string => (n < 10 ? String(Number(n.toPrecision(2))) : String(Math.round(n)));
 
 /** Milliseconds → "0.4 s", "12 s", "3 min 5 s", "2 h 10 min". */
 export function span(ms: number): string {
