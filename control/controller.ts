@@ -51,7 +51,7 @@ export interface ControllerOptions {
   readonly log: Log;
   /** Another controller has taken over, or the store is beyond use: the process is to end. */
   fatal(why: string): void;
-  /** Tests shorten them. */
+  /** Of a small fleet (fleet/pace.ts); tests shorten them. */
   readonly leaseMs?: number;
   readonly reportEveryMs?: number;
 }
@@ -102,9 +102,9 @@ export async function startController(options: ControllerOptions): Promise<Contr
 
     const narrator = new Narrator({ registry, serial, clock, log });
     const books = new Books(state, clock.monotonic());
-    const news = narrator.newsOf(books, () => loop.poke());
+    const news = narrator.newsOf(books, () => loop.heard());
     const fleet = new Fleet(
-      { clock, log, leaseMs, news },
+      { clock, log, leaseMs, reportEveryMs, news },
       state.hosts.map((host) => host.name),
     );
     const analysis = new AnalysisRunner({
@@ -136,7 +136,7 @@ export async function startController(options: ControllerOptions): Promise<Contr
       return above ? Promise.resolve(registry.epoch) : serial.run(() => narrator.raiseEpoch(hello));
     };
     const event = narrator.event.bind(narrator);
-    const session = { fleet, clock, random, log, reportEveryMs, leaseMs, epochFor, event };
+    const session = { fleet, clock, random, log, epochFor, event };
 
     // HTTP first: /readyz is there to be asked before the first agent comes.
     const http = await serveHttp({

@@ -11,28 +11,24 @@
  * Errors  a store that fails stops the round before anything is sent; the round is tried again after `RETRY_MS`.
  *         Being fenced off ends the controller.
  */
-import type { AssignedService } from "../proto/contract/assignment.ts";
 import type { Clock, Millis, Timer } from "../proto/kernel/clock.ts";
 import type { Log } from "../proto/kernel/log.ts";
 import { unblocked } from "./beginning.ts";
-import { compile } from "./desired/compile.ts";
-import { groupsOf, placed } from "./desired/placement.ts";
+import type { Agent } from "./fleet/agent.ts";
 import type { Fleet } from "./fleet/fleet.ts";
-import { holdReason } from "./fleet/hold.ts";
-import type { Known } from "./fleet/hold.ts";
 import { announcedHost, joinMessage } from "./fleet/hosts.ts";
-import { fleetView } from "./fleet/view.ts";
 import type { Books } from "./ledger/books.ts";
 import type { ExternalMeasurement } from "./model/analysis.ts";
-import type { HostDesire, Rollout } from "./model/rollout.ts";
+import type { Rollout } from "./model/rollout.ts";
 import type { FleetView } from "./model/view.ts";
 import { eventChange, StoreFailed } from "./registry.ts";
 import type { Registry } from "./registry.ts";
 import { retire } from "./retirement.ts";
-import { desires, step } from "./rollout/engine.ts";
-import type { Context } from "./rollout/types.ts";
+import { step } from "./rollout/engine.ts";
+import type { Cluster, Context } from "./rollout/types.ts";
 import type { Serial } from "./serial.ts";
 import type { Change } from "./store/store.ts";
+import { Wanted } from "./wanted.ts";
 
 /** News within so long is taken together. */
 const COALESCE_MS = 20;
@@ -64,33 +60,55 @@ export interface LoopOptions {
 export class Loop {
   readonly #options: LoopOptions;
   #soon: Timer | null = null;
+  /** Monotonic: when `#soon` fires. */
+  #soonAt: Millis = 0;
   #tick: Timer | null = null;
   #stopped = false;
   #checkpointAt: Millis = 0;
   /** Monotonic: no round before, after one that failed. */
   #restUntil: Millis = 0;
-  #compiled: ReadonlyMap<string, readonly AssignedService[]> = new Map();
-  /** Rollout → its `change` when that was compiled: what the view says that `askedHash` is of. */
-  #compiledAt: ReadonlyMap<string, number> = new Map();
+  /** How long the last round took. */
+  #roundMs: Millis = 0;
+  readonly #wanted: Wanted;
+  /** Agents that may have announced something new of themselves. */
+  readonly #announced: Set<Agent>;
   readonly #changed = new Set<() => void>();
 
   constructor(options: LoopOptions) {
     this.#options = options;
+    this.#wanted = new Wanted(options.registry, options.fleet);
+    this.#announced = options.fleet.follow();
   }
 
   start(): void {
     this.#tick = this.#options.clock.every(TICK_MS, () => {
       this.#options.fleet.sweep();
-      this.poke();
+      this.heard();
     });
     this.poke();
   }
 
-  /** There is news: a round follows shortly. */
+  /** There is something to decide: a round follows at once. */
   poke(): void {
-    if (this.#stopped || this.#soon !== null) return;
-    const delay = Math.max(COALESCE_MS, this.#restUntil - this.#options.clock.monotonic());
-    this.#soon = this.#options.clock.after(delay, () => {
+    this.#in(COALESCE_MS);
+  }
+
+  /** Agents said something: a round follows shortly; where rounds take long, no sooner than twice as long as that. */
+  heard(): void {
+    this.#in(Math.max(COALESCE_MS, Math.min(TICK_MS, 2 * this.#roundMs)));
+  }
+
+  #in(delay: Millis): void {
+    if (this.#stopped) return;
+    const { clock } = this.#options;
+    const now = clock.monotonic();
+    const at = Math.max(now + delay, this.#restUntil);
+    if (this.#soon !== null) {
+      if (this.#soonAt <= at) return;
+      this.#soon.cancel();
+    }
+    this.#soonAt = at;
+    this.#soon = clock.after(at - now, () => {
       this.#soon = null;
       void this.#turn();
     });
@@ -106,16 +124,18 @@ export class Loop {
     this.#stopped = true;
     this.#tick?.cancel();
     this.#soon?.cancel();
-    await this.#options.serial.run(() => this.#checkpoint()).catch(() => undefined);
+    await this.#options.serial.run(() => this.#checkpoint([], true)).catch(() => undefined);
   }
 
   /** What the engine is told of a service now. */
   view(service: string): FleetView {
-    const { registry, fleet, books } = this.#options;
-    const rollout = registry.active().find((active) => active.service === service);
-    const id = rollout?.id ?? "";
-    const of = { service, rollout: id, change: this.#compiledAt.get(id) ?? 0 };
-    return fleetView(fleet, books, registry.hosts(), of);
+    const { registry, books } = this.#options;
+    const id = registry.activeOf(service)?.id ?? "";
+    return {
+      ...this.#wanted.view(service, id),
+      traffic: id === "" ? {} : books.traffic(id),
+      unexplainedLoss: id === "" ? 0 : books.unexplained(id),
+    };
   }
 
   /** What the engine is told for a step or a command; null when a revision is gone, which nothing should do. */
@@ -124,9 +144,8 @@ export class Loop {
     const to = registry.revision(rollout.service, rollout.to);
     const from = registry.revision(rollout.service, rollout.from) ?? null;
     if (to === undefined) return null;
-    const hosts = registry.hosts();
-    const fromHosts = from === null ? [] : placed(from.spec, hosts);
-    const cluster = { hosts: placed(to.spec, hosts), fromHosts, groups: groupsOf(to.spec, hosts) };
+    const { hosts, groups } = this.#wanted.placed(to.spec);
+    const cluster: Cluster = { hosts, fromHosts: from === null ? [] : this.#wanted.placed(from.spec).hosts, groups };
     return {
       from,
       to,
@@ -143,7 +162,8 @@ export class Loop {
     const began = clock.monotonic();
     try {
       await serial.run(() => (this.#stopped ? Promise.resolve() : this.#round()));
-      this.#options.measured(clock.monotonic() - began);
+      this.#roundMs = clock.monotonic() - began;
+      this.#options.measured(this.#roundMs);
       for (const listener of this.#changed) listener();
     } catch (error) {
       log.error({ err: error }, "a round of the reconcile loop failed; it is tried again");
@@ -160,7 +180,7 @@ export class Loop {
     let wakeAt: Millis | null = null;
     for (let n = 0; n < STEPS_A_ROUND; n++) {
       await this.#unblock();
-      this.compile();
+      this.#wanted.compile();
       const stepped = await this.#step();
       wakeAt = stepped.wakeAt;
       if (!stepped.moved) break;
@@ -171,50 +191,6 @@ export class Loop {
     if (!this.#stopped) fleet.flush(registry.epoch);
     // The tick comes round within TICK_MS anyway.
     if (wakeAt !== null && wakeAt - this.#options.now() < TICK_MS) this.poke();
-  }
-
-  /** Notes what is wanted of every agent; nothing is sent. */
-  compile(): void {
-    const { registry, fleet } = this.#options;
-    const rollouts = registry.active();
-    const views = new Map(registry.services().map(({ name }) => [name, this.view(name)]));
-    const asked = new Map<string, readonly HostDesire[]>(rollouts.map((r) => [r.service, desires(r)]));
-    const services = registry.services().filter(({ name }) => registry.retirement(name)?.stage !== "hosts");
-    this.#compiled = compile({
-      services,
-      revisions: services.flatMap(({ name }) => registry.revisions(name)),
-      rollouts,
-      desires: asked,
-      hosts: registry.hosts(),
-      views,
-      previous: this.#compiled,
-    });
-    this.#compiledAt = new Map(rollouts.map((rollout) => [rollout.id, rollout.change]));
-    const known = this.#known();
-    for (const agent of fleet.agents()) {
-      const all = this.#compiled.get(agent.name) ?? [];
-      const gateway = registry.host(agent.name)?.role === "gateway";
-      const wanted = all.filter(({ name }) => !(gateway && registry.retirement(name)?.stage === "gateways"));
-      fleet.want(agent.name, wanted, holdReason(agent, wanted, known));
-    }
-  }
-
-  #known(): Known {
-    const { registry, fleet } = this.#options;
-    return {
-      service: (name) => registry.service(name) !== undefined,
-      revision: (service, revision) => registry.revision(service, revision) !== undefined,
-      retired: (name, role) => {
-        const retirement = registry.retirement(name);
-        // Hosts go on until no gateway sends to them.
-        return retirement !== undefined && (role === "gateway" || retirement.stage !== "gateways");
-      },
-      heardOf: (name) =>
-        registry.hosts().some((host) => {
-          const report = fleet.agent(host.name)?.report;
-          return host.role === "host" && report?.applied?.services[name] !== undefined;
-        }),
-    };
   }
 
   async #step(): Promise<{ readonly moved: boolean; readonly wakeAt: Millis | null }> {
@@ -244,7 +220,17 @@ export class Loop {
   /** Commits, and lets the books know which ledgers were opened or closed by it. */
   async store(changes: readonly Change[]): Promise<void> {
     await this.#options.registry.commit(changes);
-    for (const change of changes) if (change.kind === "ledger") this.#options.books.take(change.ledger);
+    const { registry, books } = this.#options;
+    for (const change of changes) {
+      if (change.kind === "ledger") books.take(change.ledger);
+      // A new one has pushed out the oldest.
+      if (change.kind !== "rollout" || change.expect !== -1) continue;
+      const { service } = change.rollout;
+      books.keep(
+        service,
+        registry.rollouts(service).map(({ id }) => id),
+      );
+    }
   }
 
   /** All that one decision stores, in one batch. */
@@ -271,9 +257,11 @@ export class Loop {
   }
 
   async #storeHosts(): Promise<void> {
-    const { registry, fleet } = this.#options;
+    const { registry } = this.#options;
     const changes: Change[] = [];
-    for (const agent of fleet.agents()) {
+    const announced = [...this.#announced];
+    this.#announced.clear();
+    for (const agent of announced) {
       const before = registry.host(agent.name);
       const host = announcedHost(agent, before);
       if (host === null) continue;
@@ -282,7 +270,13 @@ export class Loop {
       if (message === "") continue;
       changes.push(eventChange({ atMs: this.#options.clock.now(), kind: "host_joined", host: host.name, message }));
     }
-    if (changes.length > 0) await registry.commit(changes);
+    if (changes.length === 0) return;
+    try {
+      await registry.commit(changes);
+    } catch (error) {
+      for (const agent of announced) this.#announced.add(agent);
+      throw error;
+    }
   }
 
   async #judgeLosses(): Promise<void> {
@@ -300,9 +294,9 @@ export class Loop {
     this.poke();
   }
 
-  async #checkpoint(with_: readonly Change[] = []): Promise<void> {
+  async #checkpoint(with_: readonly Change[] = [], all = false): Promise<void> {
     const { registry, books, clock } = this.#options;
-    const { counts, ledgers, failed } = books.checkpoint();
+    const { counts, ledgers, failed } = books.checkpoint(all);
     const changes: Change[] = [
       ...counts.map((page) => ({ kind: "counts", counts: page }) as const),
       ...ledgers

@@ -31,6 +31,13 @@ export class Registry {
   readonly #rollouts = new Map<string, Rollout>();
   readonly #journals = new Map<string, readonly JournalEntry[]>();
   readonly #listeners = new Set<(event: StoredEvent) => void>();
+  /** Lists that are asked for many times a round: the same object until something in them changes. */
+  #sortedServices: readonly Service[] | null = null;
+  #sortedHosts: readonly Host[] | null = null;
+  #active: readonly Rollout[] | null = null;
+  readonly #sortedRevisions = new Map<string, readonly Revision[]>();
+  /** Grows with every change of services, revisions and retirements. */
+  structure = 0;
   /** Storage refused the last batch; "" when all is well. */
   trouble = "";
 
@@ -65,7 +72,7 @@ export class Registry {
   }
 
   services(): readonly Service[] {
-    return [...this.#services.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return (this.#sortedServices ??= [...this.#services.values()].sort((a, b) => (a.name < b.name ? -1 : 1)));
   }
 
   service(name: string): Service | undefined {
@@ -74,7 +81,12 @@ export class Registry {
 
   /** Oldest first. */
   revisions(service: string): readonly Revision[] {
-    return [...(this.#revisions.get(service)?.values() ?? [])].sort((a, b) => a.revision - b.revision);
+    let sorted = this.#sortedRevisions.get(service);
+    if (sorted === undefined) {
+      sorted = [...(this.#revisions.get(service)?.values() ?? [])].sort((a, b) => a.revision - b.revision);
+      this.#sortedRevisions.set(service, sorted);
+    }
+    return sorted;
   }
 
   revision(service: string, revision: number): Revision | undefined {
@@ -90,7 +102,7 @@ export class Registry {
   }
 
   hosts(): readonly Host[] {
-    return [...this.#hosts.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return (this.#sortedHosts ??= [...this.#hosts.values()].sort((a, b) => (a.name < b.name ? -1 : 1)));
   }
 
   host(name: string): Host | undefined {
@@ -108,7 +120,9 @@ export class Registry {
 
   /** Under way, at most one a service. One that still waits for another to go back is not (`blocked`). */
   active(): readonly Rollout[] {
-    return this.rollouts().filter(({ endedAtMs, stage }) => endedAtMs === 0 && stage.kind !== "blocked");
+    return (this.#active ??= this.rollouts().filter(
+      ({ endedAtMs, stage }) => endedAtMs === 0 && stage.kind !== "blocked",
+    ));
   }
 
   activeOf(service: string): Rollout | undefined {
@@ -154,6 +168,7 @@ export class Registry {
   async commit(changes: readonly Change[]): Promise<void> {
     const events = await this.#write(changes);
     for (const change of changes) this.#remember(change);
+    this.#forgetLists(changes);
     for (const event of events) for (const listener of this.#listeners) listener(event);
   }
 
@@ -176,6 +191,18 @@ export class Registry {
         // Memory and store disagree about what was: only another writer does that.
         this.trouble = answer.message;
         throw new StoreFailed(`the store was changed by another: ${answer.message}`, true);
+    }
+  }
+
+  #forgetLists(changes: readonly Change[]): void {
+    for (const { kind } of changes) {
+      if (kind === "host") this.#sortedHosts = null;
+      else if (kind === "rollout") this.#active = null;
+      else if (["service", "revision", "forget-service", "retirement", "end-retirement"].includes(kind)) {
+        this.structure += 1;
+        this.#sortedServices = this.#active = null;
+        this.#sortedRevisions.clear();
+      }
     }
   }
 

@@ -8,10 +8,13 @@
  * Time  monotonic for leases; wall clock only for what people read.
  */
 import type { Applied, AssignedService, Assignment, Fence, Rejected } from "../../proto/contract/assignment.ts";
-import { assignmentHash, serviceHash } from "../../proto/contract/canonical.ts";
 import type { Report } from "../../proto/contract/report.ts";
 import type { ControllerMessage, Hello } from "../../proto/contract/session.ts";
 import type { Millis } from "../../proto/kernel/clock.ts";
+import { hashed } from "./hashes.ts";
+import type { Hashed } from "./hashes.ts";
+import { newsOf } from "./news.ts";
+import type { News } from "./news.ts";
 
 /** The open stream to an agent. */
 export interface SessionPort {
@@ -21,13 +24,6 @@ export interface SessionPort {
   send(message: ControllerMessage): void;
   /** Ends the stream; the sentence reaches the agent's log. */
   end(why: string): void;
-}
-
-export interface Wanted {
-  readonly services: readonly AssignedService[];
-  readonly hash: string;
-  /** By service. */
-  readonly hashes: Readonly<Record<string, string>>;
 }
 
 export interface InFlight {
@@ -47,6 +43,8 @@ export class Agent {
   session: SessionPort | null = null;
   /** Monotonic; null until something is heard in this life of the controller. */
   heardAt: Millis | null = null;
+  /** Monotonic: when its last stream ended; null while it has one. */
+  endedAt: Millis | null = null;
   /** Wall clock, 0 for never. */
   reportedAtMs = 0;
   /** The newest since the controller started. */
@@ -63,8 +61,7 @@ export class Agent {
   /** `services`: by name, the hash of what was refused. */
   parked: { readonly hash: string; readonly services: Readonly<Record<string, string>>; readonly why: string } | null =
     null;
-  wanted: Wanted | null = null;
-  #wantedText = "";
+  wanted: Hashed | null = null;
   /** What the confirmed assignment said, as far as this controller sent or compiled it. */
   #confirmed: { readonly hash: string; readonly services: readonly AssignedService[] } | null = null;
   /** Why nothing is sent to it though something is wanted; "" when nothing stands in the way. */
@@ -76,8 +73,12 @@ export class Agent {
   /** As last looked at, so that its end is told once. */
   lease: Lease = "unknown";
 
-  constructor(name: string) {
+  /** Something changed that a view of it, or what is sent to it, may depend on. */
+  readonly #touched: (agent: Agent) => void;
+
+  constructor(name: string, touched: (agent: Agent) => void) {
     this.name = name;
+    this.#touched = touched;
   }
 
   /** A new session; the one before is the caller's to end. */
@@ -85,19 +86,23 @@ export class Agent {
     this.hello = hello;
     this.session = session;
     this.heardAt = now;
+    this.endedAt = null;
     this.reportedInSession = false;
     this.#drop();
     // Whoever mended the host may have restarted it: what it refused is asked once more.
     this.parked = null;
     // The word of a new session stands: an agent that lost its state says so by saying nothing.
     this.applied = hello.applied;
+    this.#touched(this);
   }
 
   /** Answers whether `session` was the present one. */
-  closed(session: SessionPort): boolean {
+  closed(session: SessionPort, now: Millis): boolean {
     if (this.session !== session) return false;
     this.session = null;
+    this.endedAt = now;
     this.#drop();
+    this.#touched(this);
     return true;
   }
 
@@ -107,9 +112,10 @@ export class Agent {
     if (asked === undefined || !sameFence(asked, applied)) return "";
     this.inFlight = null;
     this.#unsettled = false;
+    this.#touched(this);
     if (applied.hash !== asked.hash) {
       const why = `it confirmed generation ${asked.generation} with another hash than was sent`;
-      this.parked = { hash: asked.hash, services: hashesOf(asked.services), why };
+      this.parked = { hash: asked.hash, services: hashed(asked.services).hashes, why };
       return why;
     }
     this.parked = null;
@@ -125,31 +131,53 @@ export class Agent {
     this.inFlight = null;
     this.#unsettled = false;
     this.#refusedSince = true;
-    this.parked = { hash: asked.hash, services: hashesOf(asked.services), why: rejected.why };
+    this.#touched(this);
+    this.parked = { hash: asked.hash, services: hashed(asked.services).hashes, why: rejected.why };
     return true;
   }
 
-  reported(report: Report, nowMs: Millis): void {
+  /** Answers what it adds; null for one that is a replay, which changes nothing. */
+  reported(report: Report, nowMs: Millis): News | null {
+    const before = this.report;
     // Within a boot reports are numbered; one from before can only be a replay.
-    if (this.report?.boot === report.boot && this.reportedInSession && report.seq <= this.report.seq) return;
+    if (before?.boot === report.boot && this.reportedInSession && report.seq <= before.seq) return null;
+    const news = this.reportedInSession && !this.#refusedSince ? newsOf(before, report) : "news";
     this.report = report;
     this.reportedInSession = true;
     this.reportedAtMs = nowMs;
     this.#refusedSince = false;
-    if (report.applied === null) return;
-    // A report may say it before the ack does, or in its place. One that says less is of an agent that has to do
-    // without some of it, and is about to say so.
-    if (report.applied.hash === this.inFlight?.assignment.hash) this.acked(report.applied);
-    this.#confirm(report.applied);
+    if (report.applied !== null) {
+      // A report may say it before the ack does, or in its place. One that says less is of an agent that has to do
+      // without some of it, and is about to say so.
+      if (report.applied.hash === this.inFlight?.assignment.hash) this.acked(report.applied);
+      this.#confirm(report.applied);
+    }
+    if (news === "news") this.#touched(this);
+    return news;
   }
 
-  want(services: readonly AssignedService[]): void {
-    // Asked many times a second with the same; the plain text is a tenth of the canonical hash's price.
-    const text = JSON.stringify(services);
-    if (this.#wantedText === text) return;
-    this.#wantedText = text;
-    const hash = assignmentHash(services);
-    this.wanted = { services, hash, hashes: hashesOf(services) };
+  want(services: readonly AssignedService[], held: string): void {
+    const known = this.wanted?.services;
+    const same = known?.length === services.length && services.every((service, i) => service === known[i]);
+    if (same && held === this.held) return;
+    const next = same && this.wanted !== null ? this.wanted : hashed(services);
+    const changed = next.hash !== this.wanted?.hash || held !== this.held;
+    this.wanted = next;
+    this.held = held;
+    if (changed) this.#touched(this);
+  }
+
+  /** It is being sent what is wanted. */
+  sent(inFlight: InFlight): void {
+    this.toldEpoch = inFlight.assignment.epoch;
+    this.inFlight = inFlight;
+    this.#touched(this);
+  }
+
+  /** What it refused is asked once more. */
+  askAgain(): void {
+    this.parked = null;
+    this.#touched(this);
   }
 
   /** Why it refused what is still asked of it for this service; "" as far as is known. */
@@ -185,7 +213,7 @@ export class Agent {
   }
 
   /** What is to be sent now, if anything. */
-  due(): Wanted | null {
+  due(): Hashed | null {
     const { wanted } = this;
     if (this.session === null || wanted === null || this.held !== "" || this.inFlight !== null) return null;
     // A host that has not said what runs on it may be serving what we don't know.
@@ -230,8 +258,6 @@ export class Agent {
   }
 }
 
-const hashesOf = (services: readonly AssignedService[]): Readonly<Record<string, string>> =>
-  Object.fromEntries(services.map((service) => [service.name, serviceHash(service)]));
 const sameFence = (a: Fence, b: Fence): boolean => a.epoch === b.epoch && a.generation === b.generation;
 const newer = (a: Fence, b: Fence): boolean =>
   a.epoch > b.epoch || (a.epoch === b.epoch && a.generation >= b.generation);

@@ -17,6 +17,8 @@ import type { Clock, Millis } from "../../proto/kernel/clock.ts";
 import type { Log } from "../../proto/kernel/log.ts";
 import { Agent } from "./agent.ts";
 import type { Lease, SessionPort } from "./agent.ts";
+import { paceOf } from "./pace.ts";
+import type { Pace } from "./pace.ts";
 
 export interface FleetNews {
   /** Something changed that a decision may depend on. */
@@ -32,6 +34,8 @@ export interface FleetOptions {
   readonly log: Log;
   readonly news: FleetNews;
   readonly leaseMs: Millis;
+  /** Of a small fleet; a great one reports less often (pace.ts). */
+  readonly reportEveryMs?: Millis;
 }
 
 export type Connected =
@@ -39,12 +43,15 @@ export type Connected =
   | { readonly kind: "stopping" }
   | { readonly kind: "taken"; readonly why: string };
 
-/** An agent that has a session and is silent for so long no longer keeps its name: it reports four times a second. */
+/** An agent that has a session and is silent for so many reports' time, or so long, no longer keeps its name. */
+const KEEPS_NAME_REPORTS = 2;
 const KEEPS_NAME_MS = 1_000;
 /** One that is turned away comes again and again; its event is one in so long. */
 const RIVAL_EVENT_MS = 60_000;
 /** A loop that comes round this late was asleep, not idle. */
 const STALL_MS = 1_000;
+/** Of all agents, the share that is looked at anew in each sweep though nothing was heard: all within ten seconds. */
+const SWEEPS_A_LOOK = 40;
 
 export class Fleet {
   readonly #options: FleetOptions;
@@ -53,12 +60,46 @@ export class Fleet {
   #sweptAt: Millis;
   #generation = 0;
   #ending = false;
+  #pace: Pace;
+  #sweeps = 0;
+  /** Whoever said to be one, in its present session or before. */
+  readonly #gateways = new Set<Agent>();
+  readonly #followers: Set<Agent>[] = [];
+  readonly #counters: Set<Agent>[] = [];
+  readonly #toSend = this.follow();
+  readonly #touched = (agent: Agent): void => {
+    for (const follower of this.#followers) follower.add(agent);
+  };
 
   constructor(options: FleetOptions, known: readonly string[]) {
     this.#options = options;
     this.#startedAt = options.clock.monotonic();
     this.#sweptAt = this.#startedAt;
-    for (const name of known) this.#agents.set(name, new Agent(name));
+    for (const name of known) this.#agents.set(name, new Agent(name, this.#touched));
+    this.#pace = this.#paceNow();
+  }
+
+  /**
+   * The agents of which something changes from now on that a decision may stand on. The caller takes out whom it has
+   * seen to. Every agent comes up again within some seconds even if nothing is heard of it, so that a defect in telling
+   * changes costs time and no more (RACES C7).
+   */
+  follow(): Set<Agent> {
+    const follower = new Set<Agent>(this.#agents.values());
+    this.#followers.push(follower);
+    return follower;
+  }
+
+  /** The same, of agents whose newest report moved counts alone. */
+  followCounts(): Set<Agent> {
+    const counter = new Set<Agent>();
+    this.#counters.push(counter);
+    return counter;
+  }
+
+  /** What an agent that connects now is told. */
+  get pace(): Pace {
+    return this.#pace;
   }
 
   agents(): IterableIterator<Agent> {
@@ -67,6 +108,10 @@ export class Fleet {
 
   agent(name: string): Agent | undefined {
     return this.#agents.get(name);
+  }
+
+  *gateways(): IterableIterator<Agent> {
+    for (const agent of this.#gateways) if (agent.hello?.role === "gateway") yield agent;
   }
 
   get live(): number {
@@ -79,14 +124,17 @@ export class Fleet {
     const { clock, news } = this.#options;
     let agent = this.#agents.get(hello.host);
     if (agent === undefined) {
-      agent = new Agent(hello.host);
+      agent = new Agent(hello.host, this.#touched);
       this.#agents.set(hello.host, agent);
+      this.#grown();
     }
     const before = agent.session;
     const silent = clock.monotonic() - (agent.heardAt ?? 0);
     const rival = before !== null && agent.hello !== null && agent.hello.boot !== hello.boot;
-    if (rival && silent <= KEEPS_NAME_MS) return { kind: "taken", why: this.#turnedAway(agent, before, session) };
+    const keepsName = Math.max(KEEPS_NAME_MS, KEEPS_NAME_REPORTS * this.#pace.reportEveryMs);
+    if (rival && silent <= keepsName) return { kind: "taken", why: this.#turnedAway(agent, before, session) };
     agent.open(hello, session, clock.monotonic());
+    if (hello.role === "gateway") this.#gateways.add(agent);
     if (before !== null) before.end(`a newer session of ${hello.host} took its place`);
     if (rival) {
       const message =
@@ -108,6 +156,22 @@ export class Fleet {
     return why;
   }
 
+  /** Everyone is told when the fleet has grown beyond its pace. */
+  #grown(): void {
+    const pace = this.#paceNow();
+    if (pace.reportEveryMs === this.#pace.reportEveryMs) return;
+    this.#pace = pace;
+    for (const { session, toldEpoch } of this.#agents.values()) {
+      if (session === null || toldEpoch === 0) continue;
+      session.send({ kind: "welcome", welcome: { epoch: toldEpoch, session: session.id, ...pace } });
+    }
+  }
+
+  #paceNow(): Pace {
+    const { reportEveryMs = SESSION.reportEveryMs, leaseMs } = this.#options;
+    return paceOf(this.#agents.size, { reportEveryMs, leaseMs });
+  }
+
   receive(agent: Agent, session: SessionPort, message: Exclude<AgentMessage, { readonly kind: "hello" }>): void {
     if (agent.session !== session) return;
     const { clock, news } = this.#options;
@@ -124,23 +188,30 @@ export class Fleet {
           news.event("assignment_rejected", agent.name, `${agent.name} refused generation ${generation}: ${why}`);
         }
         break;
-      case "report":
-        agent.reported(message.report, clock.now());
+      case "report": {
+        const added = agent.reported(message.report, clock.now());
+        if (added === null) return;
         news.report(agent, message.report);
-        break;
+        // Counts are looked at with the next tick.
+        if (added === "counts") for (const counter of this.#counters) counter.add(agent);
+        if (added !== "news") return;
+      }
     }
     news.changed();
   }
 
   disconnected(agent: Agent, session: SessionPort): void {
-    if (agent.closed(session)) this.#options.news.changed();
+    const { clock, news } = this.#options;
+    if (agent.closed(session, clock.monotonic())) news.changed();
   }
 
   leaseOf(agent: Agent): Lease {
     const now = this.#options.clock.monotonic();
     // After a start of the controller, agents first have to find their way back.
     const since = agent.heardAt ?? this.#startedAt + SESSION.reconnectMaxMs;
-    if (now - since >= this.#options.leaseMs) return "lost";
+    if (now - since >= this.#pace.leaseMs) return "lost";
+    // Whoever is there comes back soon, however seldom it reports.
+    if (agent.endedAt !== null && now - agent.endedAt >= this.#options.leaseMs) return "lost";
     // What was reported in the session before may be long out of date: a new one first has to say what runs (I5).
     const news = agent.report !== null && (agent.session === null || agent.reportedInSession);
     return news ? "live" : "unknown";
@@ -157,36 +228,42 @@ export class Fleet {
     const now = this.#options.clock.monotonic();
     const slept = now - this.#sweptAt;
     this.#sweptAt = now;
+    this.#sweeps += 1;
+    let n = this.#sweeps % SWEEPS_A_LOOK;
     for (const agent of this.#agents.values()) {
-      if (slept > STALL_MS && agent.heardAt !== null) agent.heardAt += slept;
+      if (slept > STALL_MS) {
+        if (agent.heardAt !== null) agent.heardAt += slept;
+        if (agent.endedAt !== null) agent.endedAt += slept;
+      }
       this.#lookAtLease(agent);
+      if (n++ % SWEEPS_A_LOOK === 0) this.#touched(agent);
     }
   }
 
   want(name: string, services: readonly AssignedService[], held: string): void {
     const agent = this.#agents.get(name);
     if (agent === undefined) return;
-    agent.want(services);
-    if (agent.held === held) return;
-    agent.held = held;
-    if (held !== "") this.#options.news.event("host_held", name, `${name}: ${held}`);
+    const before = agent.held;
+    agent.want(services, held);
+    if (held !== "" && held !== before) this.#options.news.event("host_held", name, `${name}: ${held}`);
   }
 
   /** What was refused of this service is asked for once more. */
   askAgain(service: string): void {
-    for (const agent of this.#agents.values()) if (agent.refusal(service) !== "") agent.parked = null;
+    for (const agent of this.#agents.values()) if (agent.refusal(service) !== "") agent.askAgain();
   }
 
   /** Sends each agent what it is to have and does not, one at a time. */
   flush(epoch: number): void {
-    for (const agent of this.#agents.values()) {
+    const concerned = [...this.#toSend];
+    this.#toSend.clear();
+    for (const agent of concerned) {
       const due = agent.due();
       if (due === null || agent.session === null) continue;
       this.#generation += 1;
       const { services, hash, hashes } = due;
       const assignment: Assignment = { epoch, generation: this.#generation, hash, services };
-      agent.toldEpoch = epoch;
-      agent.inFlight = { assignment, hashes, sentAt: this.#options.clock.monotonic() };
+      agent.sent({ assignment, hashes, sentAt: this.#options.clock.monotonic() });
       agent.session.send({ kind: "assignment", assignment });
       this.#options.log.debug({ host: agent.name, generation: this.#generation, hash }, "assignment sent");
     }
@@ -210,8 +287,11 @@ export class Fleet {
     const before = agent.lease;
     if (lease === before) return;
     agent.lease = lease;
+    this.#touched(agent);
     if (lease === "lost") {
-      news.event("host_lost", agent.name, `nothing was heard of ${agent.name} for ${this.#options.leaseMs} ms`);
+      const now = this.#options.clock.monotonic();
+      const silent = Math.round(now - (agent.heardAt ?? this.#startedAt));
+      news.event("host_lost", agent.name, `nothing was heard of ${agent.name} for ${silent} ms`);
       news.lost(agent);
     } else if (before === "lost") {
       news.event("host_back", agent.name, `${agent.name} is heard of again`);

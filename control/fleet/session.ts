@@ -27,8 +27,6 @@ export interface SessionOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  readonly reportEveryMs: number;
-  readonly leaseMs: number;
   /** The epoch to be told to an agent that says this hello: above any that another controller has told it. */
   epochFor(hello: Hello): Promise<number>;
   event(kind: string, host: string, message: string): void;
@@ -111,7 +109,7 @@ class Session implements SessionPort {
   }
 
   async #hello(hello: Hello): Promise<void> {
-    const { fleet, reportEveryMs, leaseMs } = this.#options;
+    const { fleet } = this.#options;
     if (this.#agent !== null) {
       this.#fail(status.INVALID_ARGUMENT, "hello was said already");
       return;
@@ -142,7 +140,7 @@ class Session implements SessionPort {
       case "open":
         this.#agent = connected.agent;
         this.#agent.toldEpoch = epoch;
-        this.send({ kind: "welcome", welcome: { epoch, session: this.id, reportEveryMs, leaseMs } });
+        this.send({ kind: "welcome", welcome: { epoch, session: this.id, ...fleet.pace } });
     }
   }
 

@@ -23,7 +23,7 @@ export function fleetView(fleet: Fleet, books: Books, hosts: readonly Host[], of
   };
 }
 
-function hostView(fleet: Fleet, host: Host, service: string): HostView {
+export function hostView(fleet: Fleet, host: Host, service: string): HostView {
   const agent = fleet.agent(host.name);
   const report = agent?.report ?? null;
   return {

@@ -115,6 +115,46 @@ describe("leases", () => {
   });
 });
 
+describe("pace", () => {
+  const welcomes = ({ sent }: Session): number[] =>
+    sent.flatMap((m) => (m.kind === "welcome" ? [m.welcome.reportEveryMs] : []));
+
+  test("a fleet that grows beyond a controller's means is told to report less often, once for each doubling", () => {
+    const { fleet, join } = setup();
+    const { agent, session } = join("host-0");
+    agent.toldEpoch = 7;
+    for (let n = 1; n < 250; n++) join(`host-${n}`);
+    expect(fleet.pace).toEqual({ reportEveryMs: 250, leaseMs: 5_000 });
+    expect(welcomes(session)).toEqual([]);
+    for (let n = 250; n < 1_000; n++) join(`host-${n}`);
+    expect(fleet.pace).toEqual({ reportEveryMs: 1_000, leaseMs: 5_000 });
+    for (let n = 1_000; n < 1_100; n++) join(`host-${n}`);
+    expect(fleet.pace).toEqual({ reportEveryMs: 2_000, leaseMs: 6_000 });
+    expect(welcomes(session)).toEqual([500, 1_000, 2_000]);
+    expect(session.sent[0]).toMatchObject({ welcome: { epoch: 7 } });
+  });
+
+  test("a great fleet that comes back to a controller is known by its size at once", () => {
+    const { fleet } = setup(Array.from({ length: 10_000 }, (_, n) => `host-${n}`));
+    expect(fleet.pace).toEqual({ reportEveryMs: 16_000, leaseMs: 48_000 });
+  });
+
+  test("in a great fleet a silent host is lost late, one whose stream ended as soon as in a small one", async () => {
+    const { clock, fleet, join, say } = setup(Array.from({ length: 10_000 }, (_, n) => `host-${n}`));
+    const [one, two] = [join("host-1"), join("host-2")];
+    for (const { agent, session } of [one, two]) say(agent, session, 1);
+    await clock.advance(15_000);
+    expect(fleet.leaseOf(one.agent)).toBe("live");
+    fleet.disconnected(one.agent, one.session);
+    await clock.advance(4_999);
+    expect(fleet.leaseOf(one.agent)).toBe("live");
+    await clock.advance(1);
+    expect([fleet.leaseOf(one.agent), fleet.leaseOf(two.agent)]).toEqual(["lost", "live"]);
+    await clock.advance(28_000);
+    expect(fleet.leaseOf(two.agent)).toBe("lost");
+  });
+});
+
 describe("assignments", () => {
   test("nothing is sent before the session's first report, then the newest, one at a time", () => {
     const { fleet, join, say } = setup();

@@ -1,0 +1,120 @@
+/**
+ * Desired state, kept between rounds: a service is compiled anew only when something that it is made of is another
+ * object than before, and of what comes out, what says the same stays the object that it was. So whoever holds an
+ * assignment tells by identity whether there is another one; nothing is hashed, compared or sent for the rest.
+ *
+ * Always what `compile` would answer to the same input (checked by a property test).
+ *
+ * Cost  nothing for a service without news; for one with news, compile's own price and a comparison a host.
+ */
+import type { AssignedService } from "../proto/contract/assignment.ts";
+import { compile } from "./desired/compile.ts";
+import type { Rollout } from "./model/rollout.ts";
+import type { Host, Revision, Service } from "./model/service.ts";
+import type { HostView } from "./model/view.ts";
+import { desires } from "./rollout/engine.ts";
+import { sameJson } from "./same.ts";
+
+/** All that is known of one service. */
+export interface ServiceInput {
+  readonly service: Service;
+  readonly revisions: readonly Revision[];
+  /** The active one. */
+  readonly rollout: Rollout | undefined;
+  readonly views: Readonly<Record<string, HostView>>;
+}
+
+/** By agent: what it is asked for one service, in a list of one; empty where it has no part in it. */
+type Part = ReadonlyMap<string, readonly AssignedService[]>;
+
+interface Kept {
+  readonly input: ServiceInput;
+  readonly hosts: readonly Host[];
+  /** What the part was made after: `compile` keeps endpoints by it. */
+  readonly previous: Part;
+  readonly part: Part;
+}
+
+const NOTHING: Part = new Map();
+
+export class Compiled {
+  readonly #kept = new Map<string, Kept>();
+  readonly #byAgent = new Map<string, readonly AssignedService[]>();
+  /** Services of which a gateway drains some endpoint: when that is over is told by counts. */
+  readonly #draining = new Set<string>();
+
+  /** `services` in order. Answers the agents that are asked something else than before. */
+  update(services: readonly ServiceInput[], hosts: readonly Host[]): ReadonlySet<string> {
+    const changed = new Set<string>();
+    const names = new Set(services.map(({ service }) => service.name));
+    for (const [name, { part }] of this.#kept) {
+      if (names.has(name)) continue;
+      this.#kept.delete(name);
+      this.#draining.delete(name);
+      for (const [agent, assigned] of part) if (assigned.length > 0) changed.add(agent);
+    }
+    for (const input of services) this.#service(input, hosts, changed);
+    for (const agent of changed) {
+      const assigned = services.flatMap(({ service }) => this.#kept.get(service.name)?.part.get(agent) ?? []);
+      this.#byAgent.set(agent, assigned);
+    }
+    return changed;
+  }
+
+  of(agent: string): readonly AssignedService[] {
+    return this.#byAgent.get(agent) ?? [];
+  }
+
+  draining(service: string): boolean {
+    return this.#draining.has(service);
+  }
+
+  #service(input: ServiceInput, hosts: readonly Host[], changed: Set<string>): void {
+    const { service, revisions, rollout, views } = input;
+    const kept = this.#kept.get(service.name);
+    if (kept !== undefined && sameInput(kept, input, hosts)) return;
+    const previous = kept?.part ?? NOTHING;
+    const fresh = compile({
+      services: [service],
+      revisions,
+      rollouts: rollout === undefined ? [] : [rollout],
+      desires: new Map(rollout === undefined ? [] : [[service.name, desires(rollout)]]),
+      hosts,
+      // Counts are not among what desired state is made of.
+      views: new Map([[service.name, { change: 0, hosts: views, traffic: {}, unexplainedLoss: 0 }]]),
+      previous,
+    });
+    const part = shared(previous, fresh, changed);
+    this.#kept.set(service.name, { input, hosts, previous, part });
+    if (part === previous) return;
+    const drains = [...part.values()].some(([one]) => one?.endpoints.some(({ mode }) => mode === "draining"));
+    if (drains) this.#draining.add(service.name);
+    else this.#draining.delete(service.name);
+  }
+}
+
+const sameInput = (kept: Kept, input: ServiceInput, hosts: readonly Host[]): boolean =>
+  kept.part === kept.previous &&
+  kept.hosts === hosts &&
+  kept.input.service === input.service &&
+  kept.input.revisions === input.revisions &&
+  kept.input.rollout === input.rollout &&
+  kept.input.views === input.views;
+
+/** `fresh`, with all of `previous` that says the same; `previous` itself when all of it does. */
+function shared(previous: Part, fresh: Part, changed: Set<string>): Part {
+  const part = new Map<string, readonly AssignedService[]>();
+  let other = previous.size !== fresh.size;
+  for (const [agent, assigned] of fresh) {
+    const before = previous.get(agent);
+    if (before !== undefined && sameJson(before, assigned)) {
+      part.set(agent, before);
+      continue;
+    }
+    part.set(agent, assigned);
+    other = true;
+    if (assigned.length > 0 || (before ?? []).length > 0) changed.add(agent);
+  }
+  for (const [agent, assigned] of previous) if (!fresh.has(agent) && assigned.length > 0) changed.add(agent);
+  return other ? part : previous;
+}
