@@ -21,11 +21,17 @@ export function difference(now: VersionTraffic, then: VersionTraffic): VersionTr
   };
 }
 
+/** Both ascend by bucket: one walk. */
 function subtract(now: Latency, then: Latency): Latency {
-  const before = new Map(then);
-  return now
-    .map(([bucket, count]) => [bucket, count - (before.get(bucket) ?? 0)] as const)
-    .filter(([, count]) => count > 0);
+  const window: (readonly [number, number])[] = [];
+  let at = 0;
+  for (const [bucket, count] of now) {
+    while ((then[at]?.[0] ?? Infinity) < bucket) at++;
+    const [known, before] = then[at] ?? [-1, 0];
+    const more = known === bucket ? count - before : count;
+    if (more > 0) window.push([bucket, more]);
+  }
+  return window;
 }
 
 /** What is judged as bad of it: the app's own 5xx, and what was lost on it. */

@@ -119,11 +119,18 @@ function counted(metric: MetricRun, spec: MetricSpec, reading: Reading, atMs: nu
       [verdict]: counts[verdict] + 1,
       consecutiveErrors: verdict === "error" ? counts.consecutiveErrors + 1 : 0,
     },
-    recent: [...metric.recent, measurement].slice(-RECENT),
+    recent: [...metric.recent.map(brief), measurement].slice(-RECENT),
     evidence: evidence ?? metric.evidence,
     nextAtMs: after(metric.nextAtMs, spec, verdict, atMs),
   };
   return limited(next, spec);
+}
+
+/** It is stored with each change of the rollout: of what went well, the newest alone keeps its sentence. */
+function brief(measurement: Measurement): Measurement {
+  return measurement.verdict === "successful" && measurement.message !== ""
+    ? { ...measurement, message: "" }
+    : measurement;
 }
 
 /** On the beat of the interval; after a measurement that came late, an interval from it. */

@@ -1,6 +1,10 @@
-/** Numbers as the judge's sentences say them. */
+/**
+ * Numbers as the judge's sentences say them.
+ *
+ * Cost  every measurement makes a sentence: toLocaleString was over half of the judge's time (measured).
+ */
 export function count(value: number): string {
-  return value.toLocaleString("en-US");
+  return value < 1_000 ? String(value) : String(value).replace(/\B(?=(?:\d{3})+$)/g, ",");
 }
 
 /** "1.5 %", "0.02 %": two digits that mean something. */
