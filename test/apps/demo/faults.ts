@@ -14,7 +14,7 @@ export type Fault =
 
 export class Faults {
   readonly #behaviour: Behaviour;
-  /** Arrivals within the last second, oldest first; kept only where a rate is watched. */
+  /** Taken within the last second, oldest first; kept only where a rate is watched. */
   readonly #recent: number[] = [];
   #seen = 0;
 
@@ -37,7 +37,7 @@ export class Faults {
     const error = (status: 500 | 503, why: string): Fault => ({ kind: "error", delayMs: delay, status, why });
     if (errorsFor !== "" && header(errorsFor)) return error(500, `this version fails for ${errorsFor}`);
     if (inFlight > maxInFlight) return error(503, `overloaded: ${inFlight} at once, ${maxInFlight} are too many`);
-    if (this.#rate(nowMs) > maxPerSecond) return error(503, `overloaded: more than ${maxPerSecond} in a second`);
+    if (!this.#room(nowMs)) return error(503, `overloaded: more than ${maxPerSecond} in a second`);
     if (this.#falls(errorShare)) return error(500, `this version fails ${errorShare * 100} % of requests`);
     return { kind: "none", delayMs: delay };
   }
@@ -47,11 +47,13 @@ export class Faults {
     return Math.floor(this.#seen * share) > Math.floor((this.#seen - 1) * share);
   }
 
-  /** This one and those of the second before it. */
-  #rate(nowMs: number): number {
-    if (this.#behaviour.maxPerSecond === Infinity) return 0;
+  /** Is one more within the rate? One that is refused is no work, and takes up no room. */
+  #room(nowMs: number): boolean {
+    const { maxPerSecond } = this.#behaviour;
+    if (maxPerSecond === Infinity) return true;
     while ((this.#recent[0] ?? Infinity) <= nowMs - 1_000) this.#recent.shift();
+    if (this.#recent.length >= maxPerSecond) return false;
     this.#recent.push(nowMs);
-    return this.#recent.length;
+    return true;
   }
 }

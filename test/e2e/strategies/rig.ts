@@ -40,6 +40,8 @@ export class Rig implements AsyncDisposable {
   readonly port: number;
   /** The version that every host rests on. */
   stable = "";
+  /** Scenarios played on it: each has clients of its own, whose orders the app has never seen. */
+  played = 0;
   readonly #cluster: Cluster;
   readonly #folder: string;
   #versions = 0;

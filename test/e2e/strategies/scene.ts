@@ -137,9 +137,10 @@ export async function playScenario(rig: Rig, scenario: Scenario, seed: number): 
   const began = performance.now();
   const before = await settled(rig);
   const losses: LossRecord[] = [];
+  rig.played += 1;
   const traffic = startTraffic({
     ...{ target: { host: "127.0.0.1", port: rig.port }, rate: RATE, mix: scenario.mix ?? QUICK_MIX, resend: true },
-    ...{ clock: systemClock, random: seededRandom(seed), onLoss: (loss) => losses.push(loss) },
+    ...{ clock: systemClock, random: seededRandom(seed * 1_000 + rig.played), onLoss: (loss) => losses.push(loss) },
   });
   const scene = new Scene(rig, traffic, losses);
   try {

@@ -1,4 +1,5 @@
 /** A new version that fails, at each stage of its way: found out by what is there to find it, and taken back. */
+import assert from "node:assert/strict";
 import { EXIT } from "../../../../proto/contract/limits.ts";
 import { HEALTHY_DEADLINE, limit, sequential, STRATEGIES, strategyOf } from "../documents.ts";
 import type { Strategy, StrategyName } from "../documents.ts";
@@ -55,8 +56,8 @@ const SLOW: Readonly<Record<StrategyName, { readonly changes: Strategy; readonly
   },
 };
 
-/** Requests a second that an instance of these can bear: twice what a fifth of a host's traffic is, half of the whole. */
-const ONLY_UNDER_LOAD = "max-rate=8";
+/** Requests a second that an instance of it can bear: more than a tenth of a host's traffic, less than most of it. */
+const ONLY_UNDER_LOAD = "max-rate=11";
 const LOAD: Readonly<Record<StrategyName, { readonly changes: Strategy; readonly why: RegExp }>> = {
   "rolling surge": { changes: {}, why: BY_COUNTS },
   "rolling in place": { changes: {}, why: BY_COUNTS },
@@ -129,11 +130,14 @@ export const failing: readonly Scenario[] = [
     play: async (scene) => {
       const { changes, why } = LOAD[scene.strategy];
       const end = await takenBack(scene, ONLY_UNDER_LOAD, changes, { why, appErrors: true });
-      const view = await scene.rig.rollout(end.rollout.rollout);
-      if (scene.strategy === "canary weighted") {
-        const reached = view.transitions.filter((one) => one.reason === "StepBegun").map((one) => one.message);
-        scene.note(`caught at ${reached.at(-1)?.replace(/.*: /, "") ?? "none"}`);
-      }
+      if (scene.strategy !== "canary weighted") return end;
+      const { transitions } = await scene.rig.rollout(end.rollout.rollout);
+      const weights = transitions.filter((one) => one.reason === "StepBegun" && /setWeight/.test(one.message));
+      assert.deepEqual(
+        weights.map((one) => one.message.replace(/.*: /, "")),
+        ["setWeight 10 %", "setWeight 70 %"],
+        "it bears a tenth, and not the most of it",
+      );
       return end;
     },
   },

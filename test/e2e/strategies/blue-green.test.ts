@@ -1,0 +1,4 @@
+/** See suite.ts: a representative part in every run, all of the matrix by SCENARIOS=all or `main.ts`. */
+import { suite } from "./suite.ts";
+
+suite("blueGreen");

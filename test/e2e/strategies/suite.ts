@@ -1,0 +1,44 @@
+/**
+ * A strategy's scenarios as tests, on one cluster after another scenario has left it well; one that failed may leave
+ * anything behind, so that the next gets a cluster of its own. Any order will do.
+ *
+ *   SCENARIOS   "all", or a regular expression held against "STRATEGY: NAME"; without it those that every run plays
+ *   SEED        of the loss client's chance
+ */
+import { afterAll, describe, test } from "vitest";
+import type { StrategyName } from "./documents.ts";
+import { scenariosOf } from "./matrix.ts";
+import { Rig } from "./rig.ts";
+import { playScenario } from "./scene.ts";
+import { line } from "./table.ts";
+
+const WANTED = process.env["SCENARIOS"] ?? "";
+const SEED = Number(process.env["SEED"] ?? 1);
+/** A cluster's start and the longest scenario, on a busy machine. */
+const TIMEOUT_MS = 240_000;
+
+export function suite(strategy: StrategyName): void {
+  describe(strategy, () => {
+    let rig: Rig | undefined;
+    const end = async (): Promise<void> => {
+      await rig?.[Symbol.asyncDispose]();
+      rig = undefined;
+    };
+    afterAll(end);
+
+    const chosen = scenariosOf(strategy).filter(({ name, quick }) => {
+      if (WANTED === "") return quick?.includes(strategy) === true;
+      return WANTED === "all" || new RegExp(WANTED, "i").test(`${strategy}: ${name}`);
+    });
+    if (chosen.length === 0) test.skip("none is wanted", () => undefined);
+    test.each(chosen)("$name", { timeout: TIMEOUT_MS }, async (scenario) => {
+      rig ??= await Rig.start(strategy);
+      try {
+        console.log(line(await playScenario(rig, scenario, SEED)));
+      } catch (error) {
+        await end();
+        throw error;
+      }
+    });
+  });
+}
