@@ -1,6 +1,7 @@
 /**
  * Follows one rollout to its end: a live block on a terminal, a plain line at each change elsewhere. It survives a
- * controller that goes away for a while: the rollout goes on in the agents, so the follower waits and asks again.
+ * controller that goes away for a while, even before the first answer: whoever follows was told of the rollout by it,
+ * the rollout goes on in the agents, so the follower waits and asks again.
  *
  * Answers the exit code that the rollout's state calls for; EXIT.timeout when it has not ended in time, INTERRUPTED
  * when `signal` aborted.
@@ -67,7 +68,7 @@ export async function follow(controller: Controller, options: FollowOptions): Pr
       } catch (error) {
         if (!(error instanceof CliError) || error.exitCode !== EXIT.unreachable) throw error;
         goneSince ??= Date.now();
-        if (Date.now() - goneSince > UNREACHABLE_PATIENCE_MS || last === null) throw error;
+        if (Date.now() - goneSince > UNREACHABLE_PATIENCE_MS) throw error;
         screen.note("the controller can't be reached; the agents go on, waiting for it");
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));

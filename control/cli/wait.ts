@@ -12,30 +12,36 @@ export async function finish(
   view: RolloutView,
   options: CommonOptions & WaitOptions,
 ): Promise<number> {
-  if (options.wait !== true && options.watch !== true) {
-    print(options.output, view, () => rolloutBlock(view, Date.now()));
-    if (!view.ended) remark(`\nFollow it with: baton rollout watch ${view.service}`);
-    return 0;
-  }
+  if (options.wait === true || options.watch === true) return await waitFor(controller, view, options);
+  print(options.output, view, () => rolloutBlock(view, Date.now()));
+  if (!view.ended) remark(`\nFollow it with: baton rollout watch ${view.service}`);
+  return 0;
+}
+
+/** The same of a rollout that is known by name alone: the controller may be gone since it said so. */
+export async function waitFor(
+  controller: Controller,
+  { id, service }: Pick<RolloutView, "id" | "service">,
+  options: CommonOptions & WaitOptions,
+): Promise<number> {
   const interrupted = new AbortController();
   const interrupt = (): void => interrupted.abort();
   process.once("SIGINT", interrupt);
-  const followed = await follow(controller, {
-    service: view.service,
-    rollout: view.id,
+  const { exitCode, view } = await follow(controller, {
+    service,
+    rollout: id,
     timeoutMs: options.timeout ?? null,
     signal: interrupted.signal,
     quiet: options.watch !== true && options.output !== "table",
   });
   process.off("SIGINT", interrupt);
-  if (followed.exitCode === INTERRUPTED) {
-    const { service } = view;
+  if (exitCode === INTERRUPTED) {
     remark(
       `the rollout goes on: \`baton rollout watch ${service}\` follows it, \`baton rollout abort ${service}\` takes it back`,
     );
     return INTERRUPTED;
   }
-  const last = followed.view ?? view;
-  print(options.output, last, () => rolloutBlock(last, Date.now()));
-  return followed.exitCode;
+  if (view === null) remark(`nothing was heard of ${id} in time; \`baton rollout status ${service}\` shows it`);
+  else print(options.output, view, () => rolloutBlock(view, Date.now()));
+  return exitCode;
 }

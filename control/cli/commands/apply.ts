@@ -9,7 +9,7 @@ import { connect, wholeNumber, withController, withWait } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { readDocuments } from "../files.ts";
 import { print, remark, table } from "../output.ts";
-import { finish } from "../wait.ts";
+import { finish, waitFor } from "../wait.ts";
 
 export function addApplyCommands(program: Command, done: (exitCode: number) => void): void {
   program
@@ -83,8 +83,7 @@ async function apply(options: ApplyOptions): Promise<number> {
   if (options.dryRun === true || (options.wait !== true && options.watch !== true)) return EXIT.done;
   let worst: number = EXIT.done;
   for (const one of started) {
-    const view = await controller.call(Api.getRollout, { service: one.service, rollout: one.rollout });
-    const exitCode = await finish(controller, view, options);
+    const exitCode = await waitFor(controller, { id: one.rollout, service: one.service }, options);
     if (worst === EXIT.done) worst = exitCode;
   }
   return worst;
