@@ -19,9 +19,11 @@
  *
  * What holds. Suppose that bad requests come in clusters (of one request, or many), each of which falls on the canary
  * with probability p regardless of the others, or is shared out over both with expectation p; that no cluster lasts
- * longer than SPELL_MS; and that none pauses for PAUSE_MS and then goes on. Under rules 1 and 2 a block that votes has
- * E[f | past votes] ≤ p: a cluster that has bad requests in it has either not begun before (expectation p), or was seen
- * on stable, or began in blocks that did not count. Rule 3 is no theorem: it is held up by simulation (test/sim/judge).
+ * longer than SPELL_MS; and that none pauses for PAUSE_MS and then goes on. Then in a block that votes E[f | before] ≤ p:
+ * a cluster with bad requests in it either begins there (expectation p), or was seen on stable before (0), or was not
+ * looked at before. That is a proof where either the pause alone, or the time alone, ends a wait. Whichever comes first
+ * (a spell on stable is then counted no later than one on the canary would be), and rule 3, are held up by simulation:
+ * test/sim/judge, with the shares of false aborts beside α.
  * What does not hold. Callers must be split by chance: where the canary gets other requests than stable does (a header
  * route, a preview), the test compares what is not alike. Spells of one instance much longer than SPELL_MS are to it a bad
  * version; so is a host that is worse for good while it carries the canary alone. Errors of requests that began in an

@@ -65,11 +65,14 @@ const metric: MetricSpec = {
 };
 const spec: AnalysisSpec = { durationMs: 0, metrics: [metric] };
 
+export const ARGO_P99 = "p99 ≤ 500 ms, failureLimit 0 (Argo)";
+export const FLAGGER_P99 = "p99 ≤ 500 ms, threshold 5 (Flagger)";
+
 export const LATENCY_COLUMNS: readonly Limit[] = [
   { name: "Baton, α 0.01", limit: 100 },
   { name: "Baton, α 0.05", limit: 20 },
-  { name: "p99 ≤ 500 ms, failureLimit 0 (Argo)", limit: 1 },
-  { name: "p99 ≤ 500 ms, threshold 5 (Flagger)", limit: 5 },
+  { name: ARGO_P99, limit: 1 },
+  { name: FLAGGER_P99, limit: 5 },
 ];
 
 export function playLatency(of: LatencyCase, runs: number, seed: number): readonly Tally[] {

@@ -1,14 +1,26 @@
 /** plot.svg: false aborts on the left, time to detection on the right, both on logarithmic axes. */
+import { ARGO_P99, FLAGGER_P99 } from "./latency.ts";
 import { interval, type Tally } from "./play.ts";
 import type { Results, Row } from "./table.ts";
 
+/** One mark for one judge: its columns for errors and, where it has one, for latency. The last is drawn on top. */
 const SHOWN = [
-  { name: "Baton, α 0.01", colour: "#0b7a4b", shape: "circle" },
-  { name: "untempered, α 0.01", colour: "#8a5cc2", shape: "diamond" },
-  { name: "Argo ≥ 95 %", colour: "#e0a100", shape: "square" },
-  { name: "Argo ≥ 99 %", colour: "#d4572a", shape: "square" },
-  { name: "Argo ≥ 99 %, failureLimit 3", colour: "#a33b3b", shape: "square" },
-  { name: "Flagger ≥ 99 %, threshold 5", colour: "#2a6fd4", shape: "triangle" },
+  { legend: "Argo ≥ 95 %", columns: ["Argo ≥ 95 %"], colour: "#e0a100", shape: "square" },
+  { legend: "Argo ≥ 99 %, p99 ≤ 500 ms", columns: ["Argo ≥ 99 %", ARGO_P99], colour: "#d4572a", shape: "square" },
+  {
+    legend: "Argo ≥ 99 %, failureLimit 3",
+    columns: ["Argo ≥ 99 %, failureLimit 3"],
+    colour: "#a33b3b",
+    shape: "square",
+  },
+  {
+    legend: "Flagger ≥ 99 %, p99 ≤ 500 ms",
+    columns: ["Flagger ≥ 99 %, threshold 5", FLAGGER_P99],
+    colour: "#2a6fd4",
+    shape: "triangle",
+  },
+  { legend: "untempered, α 0.01", columns: ["untempered, α 0.01"], colour: "#8a5cc2", shape: "diamond" },
+  { legend: "Baton, α 0.01", columns: ["Baton, α 0.01"], colour: "#0b7a4b", shape: "circle" },
 ] as const;
 
 const ROW = 22;
@@ -49,7 +61,10 @@ const SECONDS: Axis = {
   ],
 };
 
-export function svg({ equal, worse, runs }: Results): string {
+export function svg(results: Results): string {
+  const { runs } = results;
+  const equal = [...results.equal, ...results.equalLatency];
+  const worse = [...results.worse, ...results.worseLatency];
   const height = TOP + Math.max(equal.length, worse.length) * ROW + 40;
   const width = SECONDS.left + WIDTH + 30;
   const alpha = place(SHARES, 0.01);
@@ -59,9 +74,9 @@ export function svg({ equal, worse, runs }: Results): string {
     panel(SHARES, equal, `Equal versions failed, share of ${runs.toLocaleString("en-US")} runs (bar: 99 % interval)`),
     `<line x1="${alpha}" y1="${TOP - 6}" x2="${alpha}" y2="${TOP + equal.length * ROW}" stroke="#0b7a4b" stroke-dasharray="5 3"/>`,
     text(alpha + 4, TOP + equal.length * ROW + 28, "α", 'fill="#0b7a4b"'),
-    ...equal.flatMap((row, i) => row.tallies.map((tally) => falseAborts(tally, i))),
+    ...equal.flatMap((row, i) => drawn(row).map((tally) => falseAborts(tally, i))),
     panel(SECONDS, worse, "Worse canary at 10 %: median time until it is failed"),
-    ...worse.flatMap((row, i) => row.tallies.map((tally) => mark(tally, SECONDS, tally.medianSeconds, i))),
+    ...worse.flatMap((row, i) => drawn(row).map((tally) => mark(tally, SECONDS, tally.medianSeconds, i))),
   ];
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" ` +
@@ -83,15 +98,17 @@ function panel(axis: Axis, rows: readonly Row[], title: string): string {
 }
 
 function legend(): string {
-  return SHOWN.map(({ name, colour, shape }, i) => {
-    const x = 20 + i * 205;
-    return draw(shape, x, 46, colour) + text(x + 10, 50, name, "");
-  }).join("\n");
+  return SHOWN.toReversed()
+    .map(({ legend: name, colour, shape }, i) => {
+      const x = 20 + i * 215;
+      return draw(shape, x, 46, colour) + text(x + 10, 50, name, "");
+    })
+    .join("\n");
 }
 
 function falseAborts(tally: Tally, row: number): string {
   const [low, high] = interval(tally.failed, tally.runs);
-  const shown = SHOWN.find(({ name }) => name === tally.column.name);
+  const shown = shownAs(tally);
   if (shown === undefined) return "";
   const bar =
     shown.shape === "circle"
@@ -100,8 +117,18 @@ function falseAborts(tally: Tally, row: number): string {
   return bar + mark(tally, SHARES, tally.failed / tally.runs, row);
 }
 
+function shownAs({ column }: Tally): (typeof SHOWN)[number] | undefined {
+  return SHOWN.find(({ columns }) => columns.some((name) => name === column.name));
+}
+
+/** In the order in which they cover one another. */
+function drawn({ tallies }: Row): readonly Tally[] {
+  const depth = (tally: Tally): number => SHOWN.findIndex((shown) => shown === shownAs(tally));
+  return tallies.toSorted((a, b) => depth(a) - depth(b));
+}
+
 function mark(tally: Tally, axis: Axis, value: number, row: number): string {
-  const shown = SHOWN.find(({ name }) => name === tally.column.name);
+  const shown = shownAs(tally);
   return shown === undefined ? "" : draw(shown.shape, place(axis, value), middle(row), shown.colour);
 }
 

@@ -70,12 +70,16 @@ const READING = `## How to read it
 
 - **untempered** is the textbook's binomial mixture, which takes every error for an event of its own: it keeps its bound
   where errors are independent, and fails up to four healthy canaries of five where they come in bursts. Its speed at high
-  rates is the other side of that: hundreds of requests in a second or two cannot tell a bad version from a bad second.
-- At few requests tempering costs next to nothing, since errors are rare enough to be events of their own. At many, the
-  judge takes 70 to 140 s, whatever the rate: that is the time in which a bad spell of 30 s shows itself to be one. Gross
-  failures need not wait for it: \`maxErrorRate\` of the rollout halts at once.
-- **Argo** looks ten times, once a minute, for the success rate named. **Flagger** looks once a minute and gives up after
-  five failed looks. Both say nothing of the version before: at 2 % of errors on both, 99 % aborts every time.`;
+  rates is the other side of that: a second or two cannot tell a bad version from a bad second.
+- At few requests tempering costs next to nothing, since errors are rare enough to be events of their own: at 20 requests/s
+  0.1 → 1 % takes about 700 canary requests. At many it costs requests, not much time: the judge takes one to four minutes,
+  because that is how long it takes a bad spell of 30 s to show itself to be one. Gross failures need not wait for it:
+  \`maxErrorRate\` of the rollout halts at once.
+- The bound is proved for clusters of errors that last at most 30 s, do not pause for 10 s and go on, and fall on the canary
+  with the probability of its share; the judge's third rule, and its choice of whichever comes first of pause and time, rest
+  on this simulation (control/rollout/analysis/evidence.ts says it in full).
+- **Argo** looks ten times, once a minute, for the success rate or p99 named. **Flagger** looks once a minute and gives up
+  after five failed looks. Neither asks what the version before does: with 2 % of errors on both, 99 % aborts every time.`;
 
 function shares(rows: readonly Row[]): string {
   return table(rows, ({ failed, runs }) => {
@@ -92,13 +96,20 @@ function detections(rows: readonly Row[]): string {
   });
 }
 
+/** Columns of one width, as the formatter would have them. */
 function table(rows: readonly Row[], cell: (tally: Tally) => string): string {
   const names = rows[0]?.tallies.map(({ column }) => column.name) ?? [];
-  return [
-    `| | ${names.join(" | ")} |`,
-    `|---|${names.map(() => "---:|").join("")}`,
-    ...rows.map(({ name, tallies }) => `| ${name} | ${tallies.map(cell).join(" | ")} |`),
-  ].join("\n");
+  const lines = [["", ...names], ...rows.map(({ name, tallies }) => [name, ...tallies.map(cell)])];
+  const widths = ["", ...names].map((_, at) => Math.max(4, ...lines.map((line) => line[at]?.length ?? 0)));
+  const line = (cells: readonly string[]): string => {
+    const padded = cells.map((words, at) =>
+      at === 0 ? words.padEnd(widths[at] ?? 0) : words.padStart(widths[at] ?? 0),
+    );
+    return `| ${padded.join(" | ")} |`;
+  };
+  const rule = widths.map((width, at) => (at === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`));
+  const [head = [], ...body] = lines;
+  return [line(head), line(rule), ...body.map(line)].join("\n");
 }
 
 /** The worst of Baton's false aborts: what the bound stands or falls by. */
