@@ -43,6 +43,7 @@ export class IdealFleet {
       change,
       hosts: Object.fromEntries(hosts.map((host) => [host.name, host])),
       traffic: {},
+      strata: {},
       unexplainedLoss: 0,
     };
   }
