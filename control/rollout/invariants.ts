@@ -150,7 +150,7 @@ function stopped(before: Rollout, after: Rollout, evidence: Evidence, context: C
   // At a step's own pause, the operator may set the weight by hand.
   const paused = after.pause !== null && (fresh.length > 0 || !BY_HAND.has(after.pause.reason));
   const why = paused
-    ? `paused (${after.pause?.reason ?? ""})`
+    ? `paused (${after.pause.reason})`
     : context.view.unexplainedLoss > after.acknowledgedLoss
       ? "unexplained loss"
       : before.hosts.some(
