@@ -90,6 +90,7 @@ export class Agent {
     this.reportedInSession = false;
     this.#drop();
     // Whoever mended the host may have restarted it: what it refused is asked once more.
+    if (this.parked !== null) this.#unsettled = true;
     this.parked = null;
     // The word of a new session stands: an agent that lost its state says so by saying nothing.
     this.applied = hello.applied;
@@ -238,11 +239,13 @@ export class Agent {
   }
 
   /**
-   * It may still be taking what an earlier session or an earlier controller sent. Its answer to something newer proves
-   * that it does not: so it is asked once more, though all that is known of it is as it should be.
+   * It may still be taking what an earlier session or an earlier controller sent; or what it refused, as soon as the port
+   * is free that it wants. Its answer to something newer proves that it does not: so it is asked once more, though all
+   * that is known of it is as it should be.
    */
   #mayChange(): boolean {
-    return this.#unsettled || (this.applied !== null && this.applied.epoch < this.toldEpoch);
+    const refusedElse = this.parked !== null && this.parked.hash !== this.wanted?.hash;
+    return this.#unsettled || refusedElse || (this.applied !== null && this.applied.epoch < this.toldEpoch);
   }
 
   #drop(): void {

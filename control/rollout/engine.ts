@@ -73,12 +73,14 @@ export function desires(rollout: Rollout): readonly HostDesire[] {
     revisions,
     routed,
     // Not by stage: on the way back, a host that has yet to take its first rung must not share equally meanwhile.
-    split: serveBoth(revisions) ? { ...split, target: to, sticky: stickyOf(strategy) } : null,
+    split: servesBeside(revisions, to) ? { ...split, target: to, sticky: stickyOf(strategy) } : null,
   }));
 }
 
-const serveBoth = (revisions: HostDesire["revisions"]): boolean =>
-  revisions.filter((asked) => asked.mode === "serving").length > 1;
+function servesBeside(revisions: HostDesire["revisions"], target: number): boolean {
+  const serving = revisions.filter((asked) => asked.mode === "serving");
+  return serving.length > 1 && serving.some((asked) => asked.revision === target);
+}
 
 export function step(rollout: Rollout, context: Context): Decision {
   // I4: a controller that another has followed decides nothing any more.

@@ -4,7 +4,7 @@
  * rollback to a version that it is about to leave (RACES C6, retarget).
  *
  *   superseded on its way …          begins as
- *   splitting                        waiting, on the revision before; the superseded target drains and is swept out
+ *   both serve, by weight            waiting, on the revision before; the superseded target drains and is swept out
  *   in routing                       waiting; a standby of the superseded target drains and is swept out
  *   out of routing, still serving    removing
  *   out of routing, anything up      draining: all of it goes, then the new target starts
@@ -66,7 +66,8 @@ function blank(host: string, goal: number, home: number, now: number): HostTrack
 }
 
 function takenOn(over: HostTrack): Partial<HostTrack> {
-  if (over.stage === "splitting") {
+  const both = over.revisions.filter((asked) => asked.mode === "serving").length > 1;
+  if (over.stage === "splitting" || (both && over.routed)) {
     // The superseded one had a share; what was there before takes all of it back, and never left.
     return { revisions: [...draining(over.revisions, over.home), { revision: over.home, mode: "serving" }] };
   }

@@ -100,8 +100,9 @@ function play(world: World, chance: Chance, round: number, tell: (line: string) 
   world.laboratory.trouble = 0;
   const over = seeThrough(world);
   if (!over) world.violate(`stuck: ${world.describe()}`);
-  // Whatever was promoted in spite of its faults has been mended, so that the next rollout finds a fleet at rest.
   const { service } = controller;
+  const nothingLost = mayLoseNothing(world, [stable, to, newer, service.stable], strikes);
+  // Whatever was promoted in spite of its faults has been mended, so that the next rollout finds a fleet at rest.
   world.behaviours.set(service.stable, GOOD);
   if (over) {
     const { violations } = world;
@@ -109,7 +110,7 @@ function play(world: World, chance: Chance, round: number, tell: (line: string) 
     world.run(1_000);
     for (const text of atRest(world)) world.violate(text);
   }
-  if (world.lost > 0 && mayLoseNothing(world, [stable, to, newer, service.stable], strikes)) {
+  if (world.lost > 0 && nothingLost) {
     world.violate(`${world.lost} requests found nobody, and nothing was broken`);
   }
   world.laboratory.forget();

@@ -311,13 +311,29 @@ describe("what counts as confirmed", () => {
   });
 
   test("a refusal may be of a part: what was reported before it proves nothing any more", () => {
-    const { agent, first, hash, ask, reports, fleet, session } = serving();
-    const { epoch, generation, hash: refused } = ask(false)!;
+    const { agent, first, hash, reports, fleet, session } = serving();
+    fleet.want("host-1", [service("shop"), service("mail")], "");
+    fleet.flush(1);
+    const { epoch, generation, hash: refused } = session.assignments.at(-1)!;
     fleet.receive(agent, session, { kind: "rejected", rejected: { epoch, generation, hash: refused, why: "no" } });
-    ask(true);
     expect(agent.liveHash("shop")).toBe("");
     reports(first);
     expect(agent.liveHash("shop")).toBe(hash);
+  });
+
+  test("what was refused may be taken later, by itself: asked for what it has, an agent is asked with a newer generation", () => {
+    const { agent, first, hash, ask, reports, fleet, session } = serving();
+    const { epoch, generation, hash: refused } = ask(false)!;
+    fleet.receive(agent, session, { kind: "rejected", rejected: { epoch, generation, hash: refused, why: "port" } });
+    reports(first);
+    const again = ask(true)!;
+    expect(agent.liveHash("shop")).toBe("");
+    expect(again).toMatchObject({ hash: first.hash });
+    expect(again.generation).toBeGreaterThan(generation);
+    reports(again);
+    expect(agent.liveHash("shop")).toBe(hash);
+    fleet.flush(1);
+    expect(session.assignments.at(-1)).toBe(again);
   });
 
   test("what was in flight when a session ended is settled by a newer generation, though nothing else is wanted", () => {

@@ -155,7 +155,10 @@ group("a canary by weight", () => {
     const bench = splitting(canary([weight(10), pause(null)]));
     bench.runs("b", instance(1), instance(2, { state: "failed", exit: "exit code 3" }));
     bench.step();
-    expect(bench.rollout.stage).toMatchObject({ kind: "rolling-back", why: expect.stringContaining("exit code 3") });
+    expect(bench.rollout.stage).toMatchObject({
+      kind: "rolling-back",
+      why: expect.stringContaining("exit code 3") as string,
+    });
   });
 
   test("an instance that is not ready keeps the weight from rising (I1)", () => {
