@@ -104,7 +104,8 @@ async function scene(cluster: Cluster, port: number, options: DemoOptions, over:
   if (!options.once && !over.aborted) {
     const { started, lost } = traffic.soFar;
     process.stdout.write(`the client so far: ${count(started)} started, ${count(lost)} lost\n`);
-    remark(hints(cluster, port, writeDocument(cluster.folder, "v3", port)));
+    const write = (name: string): string => writeDocument(cluster.folder, name, port);
+    remark(hints(cluster, port, { broken: write("v3"), canary: write("canary"), badCanary: write("canary-bad") }));
     await aborted(over);
   }
   remark("the client finishes what it has begun");

@@ -3,7 +3,14 @@ import { formatHostPort } from "../../../proto/contract/address.ts";
 import { PORTS } from "../../../proto/contract/limits.ts";
 import type { Cluster } from "./cluster.ts";
 
-export function hints(cluster: Cluster, port: number, broken: string): string {
+/** Documents of the demo that can be deployed as they stand. */
+export interface Documents {
+  readonly broken: string;
+  readonly canary: string;
+  readonly badCanary: string;
+}
+
+export function hints(cluster: Cluster, port: number, documents: Documents): string {
   const usual = cluster.controllerAddress === formatHostPort("127.0.0.1", PORTS.controllerGrpc);
   const at = usual ? "" : ` --controller ${cluster.controllerAddress}`;
   const rows: readonly (readonly [string, string])[] = [
@@ -11,7 +18,13 @@ export function hints(cluster: Cluster, port: number, broken: string): string {
     [`npx baton get hosts${at}`, "who is there, and what each serves"],
     [`npx baton rollout status demo${at}`, "the last rollout, with its ledger"],
     [`npx baton rollout undo demo --watch${at}`, "back to the version before"],
-    [`npx baton deploy -f ${broken} --watch${at}`, "a version that never gets ready: see it roll back"],
+    [`npx baton deploy -f ${documents.broken} --watch${at}`, "a version that never gets ready: see it roll back"],
+    [`npx baton plan -f ${documents.canary}${at}`, "what a canary would do, without doing it"],
+    [`npx baton deploy -f ${documents.canary} --watch${at}`, "a canary that is judged, and good: about three minutes"],
+    [
+      `npx baton deploy -f ${documents.badCanary} --watch${at}`,
+      "one that is bad: the analysis sees it and takes it back",
+    ],
     [`npx baton drain host-2 --wait${at}`, "take a host out; undrain gives it back"],
     [`npx baton events --watch${at}`, "what happens, as it happens"],
   ];

@@ -14,13 +14,13 @@ import { ROOT } from "./cluster.ts";
 export const DEMO_VERSIONS = ["v1", "v2", "v3", "v3b", "v3c"] as const;
 export const DEMO = "demo";
 
-/** The demo's document with this cluster's port, in the state folder: `baton deploy -f` takes it as it stands. */
-export function writeDocument(folder: string, version: string, port: number): string {
+/** One of the demo's documents with this cluster's port, in the state folder: `baton deploy -f` takes it as it stands. */
+export function writeDocument(folder: string, name: string, port: number): string {
   const source = join(ROOT, "test", "apps", "demo");
-  const document = parseDocument(readFileSync(join(source, `${version}.yaml`), "utf8"));
+  const document = parseDocument(readFileSync(join(source, `${name}.yaml`), "utf8"));
   document.setIn(["spec", "listen", 0, "port"], port);
   document.setIn(["spec", "run", "process", "cwd"], ROOT);
-  const file = join(folder, `demo-${version}.yaml`);
+  const file = join(folder, `demo-${name}.yaml`);
   writeFileSync(file, document.toString());
   return file;
 }
