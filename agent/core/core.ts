@@ -34,6 +34,7 @@ import type { Remembered } from "./state/memory.ts";
 import { Slots } from "./stats/slots.ts";
 import { Statistics } from "./stats/statistics.ts";
 import { NOTHING_FOLDED } from "./stats/totals.ts";
+import { waitedFor } from "./waited-for.ts";
 
 /** While something drains, its end is looked for this often. */
 const DRAIN_TICK_MS = 50;
@@ -327,8 +328,9 @@ export class Core {
       const live = this.#inService.has(instance.id);
       return `${instance.id} ${instance.state(live)} ${String(instance.view().ready)}`;
     });
-    const { applied } = this.assignments;
-    const told = JSON.stringify([states, applied, this.incidents.list().at(-1)?.seq]);
+    const { applied, current } = this.assignments;
+    const counts = waitedFor(this.#instances.views(), current?.services ?? [], this.statistics);
+    const told = JSON.stringify([states, applied, this.incidents.list().at(-1)?.seq, counts]);
     if (told === this.#told) return;
     this.#told = told;
     this.source.changed();

@@ -139,7 +139,12 @@ export class Session implements AssignmentSource {
   }
 
   #welcomed(welcome: Welcome, connection: Connection): void {
-    if (this.#phase.kind !== "greeting") return; // said twice: the first one stands
+    if (this.#phase.kind === "open") {
+      // Said again: the fleet has grown, and there is another interval.
+      this.#phase.reports.cancel();
+      this.#phase = { ...this.#phase, reports: this.#every(welcome.reportEveryMs) };
+    }
+    if (this.#phase.kind !== "greeting") return;
     this.#phase.timer.cancel();
     const highest = this.#port.highestEpoch();
     if (welcome.epoch < highest) {
@@ -152,9 +157,19 @@ export class Session implements AssignmentSource {
     this.#told = "";
     const { clock, log } = this.#options;
     log.info({ session: welcome.session, epoch: welcome.epoch }, "session open");
-    const reports = clock.every(welcome.reportEveryMs, () => this.#report());
+    const reports = this.#every(welcome.reportEveryMs);
     this.#phase = { kind: "open", connection, reports, sinceMs: clock.monotonic() };
     this.#report();
+  }
+
+  /** From a moment of our own on: a whole fleet that is told at once is not to report at once for ever after. */
+  #every(period: Millis): Timer {
+    const { clock, random } = this.#options;
+    let timer = clock.after(random.next() * period, () => {
+      this.#report();
+      timer = clock.every(period, () => this.#report());
+    });
+    return { cancel: () => timer.cancel() };
   }
 
   #report(): void {

@@ -5,7 +5,7 @@
  */
 import type { Log } from "../../../proto/kernel/log.ts";
 import type { DeadWorker } from "../../keeper/protocol.ts";
-import { COUNTER } from "../../proxy/stats-layout.ts";
+import { CAUSES_END, COUNTER } from "../../proxy/stats-layout.ts";
 import type { Incidents } from "../incidents.ts";
 import type { KeeperLink } from "../keeper-link.ts";
 import { readCounts } from "./read.ts";
@@ -70,6 +70,16 @@ export class Statistics {
   inFlight(): number {
     let all = 0;
     this.#slots.keys().forEach((_, slot) => (all += this.#totals.counters(slot)[COUNTER.inFlight] ?? 0));
+    return all;
+  }
+
+  /** Lost or cut, over all services and endpoints and causes. */
+  lost(): number {
+    let all = 0;
+    this.#slots.keys().forEach((_, slot) => {
+      const counters = this.#totals.counters(slot);
+      for (let cause = COUNTER.lost; cause < CAUSES_END; cause++) all += counters[cause] ?? 0;
+    });
     return all;
   }
 

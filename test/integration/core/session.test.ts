@@ -198,6 +198,26 @@ test("changes close together are one report, sent at once", async () => {
   expect(session.messages.filter(({ kind }) => kind === "report")).toHaveLength(2);
 });
 
+test("a fleet that grows is told another interval in mid-session: it holds from then on", async () => {
+  await using controller = await new ScriptedController().listen();
+  controller.reportEveryMs = 60_000;
+  using agent = new Agent(controller.port);
+  const session = await controller.session();
+  await controller.heard(session, "report");
+  const welcome = { epoch: 1, session: "s0", leaseMs: 5_000 };
+  controller.send(session, { kind: "welcome", welcome: { ...welcome, reportEveryMs: 20 } });
+  await controller.heard(session, "report", ({ report }) => report.seq >= 5);
+  controller.send(session, { kind: "welcome", welcome: { ...welcome, reportEveryMs: 60_000 } });
+  await until("it reports no more", async () => {
+    const before = agent.reports;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    return agent.reports === before;
+  });
+  agent.session.changed();
+  const reports = agent.reports;
+  await until("a change is told at once all the same", () => agent.reports > reports);
+});
+
 test("the token is shown on loopback, and to no other machine over plain text", async () => {
   const folder = mkdtempSync(join(tmpdir(), "baton-token-"));
   const tokenFile = join(folder, "token");
