@@ -10,6 +10,7 @@ import type { Books } from "./ledger/books.ts";
 import { eventChange } from "./registry.ts";
 import type { Registry } from "./registry.ts";
 import type { Serial } from "./serial.ts";
+import type { Change } from "./store/store.ts";
 
 export interface NarratorOptions {
   readonly registry: Registry;
@@ -20,19 +21,33 @@ export interface NarratorOptions {
 
 export class Narrator {
   readonly #o: NarratorOptions;
+  /** Told, and not on its way to the store yet: stored in one batch when their turn comes. */
+  #waiting: Change[] = [];
 
   constructor(options: NarratorOptions) {
     this.#o = options;
   }
 
   event(kind: string, host: string, message: string, service = "", level: "info" | "error" = "info"): void {
-    const { registry, serial, clock, log } = this.#o;
+    const { clock, log } = this.#o;
     log[level]({ kind, host, service }, message);
-    const change = eventChange({ atMs: clock.now(), kind, host, service, message });
+    const first = this.#waiting.length === 0;
+    this.#waiting.push(eventChange({ atMs: clock.now(), kind, host, service, message }));
+    if (first) this.#store();
+  }
+
+  /** A thousand hosts may be lost at once: what is told until the turn comes costs one write to the disk, not each its own. */
+  #store(): void {
+    const { registry, serial, log } = this.#o;
+    let batch: readonly Change[] = [];
     serial
-      .run(() => registry.commit([change]))
+      .run(() => {
+        batch = this.#waiting;
+        this.#waiting = [];
+        return registry.commit(batch);
+      })
       .catch((error: unknown) => {
-        log.warn({ err: error, kind }, "an event could not be stored");
+        log.warn({ err: error, events: batch.length }, "events could not be stored");
       });
   }
 
