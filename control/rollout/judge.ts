@@ -6,11 +6,11 @@
  * Source  error share: pooled two-proportion z-test, one-sided. z = 3 is about one false alarm in 740 looks at a version
  *         that is no worse; `maxErrorRate` and `minRequests` have to be passed as well.
  */
-import type { HostTrack } from "../model/rollout.ts";
+import type { HostTrack, Rollout } from "../model/rollout.ts";
 import type { VersionTraffic } from "../model/view.ts";
 import { formatDuration } from "../../proto/contract/units.ts";
 import { analysisFailed } from "./analyses.ts";
-import { drainState } from "./drain.ts";
+import { drainState, drainTimeoutMs } from "./drain.ts";
 import type { Draft } from "./draft.ts";
 import { warmMs } from "./program.ts";
 import { waitsItsTime } from "./steps.ts";
@@ -130,14 +130,15 @@ function zScore(fresh: VersionTraffic, old: VersionTraffic): number {
 
 const percent = (share: number): string => `${(share * 100).toFixed(share < 0.01 ? 2 : 1)} %`;
 
-/** Nothing moved for `progressDeadline`. What has a clock of its own is not counted against it: drains, bakes, distances. */
+/** Nothing moved for `progressDeadline`, counted from when the last thing was over that has a clock of its own. */
 function stuck(draft: Draft): string | null {
   const { rollout, context, evidence } = draft;
   const { progressDeadlineMs } = rollout.strategy;
-  if (context.now - rollout.progressAtMs < progressDeadlineMs) return null;
+  const clocks = rollout.hosts.map((track) => Math.max(drainedAt(draft, track), bakedAt(draft, track)));
+  const since = Math.max(rollout.progressAtMs, heldUntil(rollout), ...clocks);
+  if (context.now - since < progressDeadlineMs) return null;
   if (evidence.concerned().some((host) => evidence.lease(host) === "unknown")) return null;
-  if (rollout.hosts.some((track) => draining(draft, track) || baking(draft, track))) return null;
-  if (waitsItsTime(draft) || spread(draft)) return null;
+  if (waitsItsTime(draft)) return null;
   const waits = rollout.hosts.filter((track) => track.stage !== "done" && !evidence.leftBehind(track.host));
   if (waits.length === 0 && evidence.gatewaysConfirmed()) return null;
   const on = waits.filter(moving).length > 0 ? waits.filter(moving) : waits;
@@ -145,24 +146,24 @@ function stuck(draft: Draft): string | null {
   return `nothing moved forward for ${formatDuration(progressDeadlineMs)}: ${list(what)}`;
 }
 
-/** The next host is held back on purpose: the first one is watched, or the one before has only just begun. */
-function spread({ rollout, context }: Draft): boolean {
-  const { strategy, hosts, lastBegunAtMs } = rollout;
-  if (strategy.kind !== "rolling" || !hosts.some((track) => track.stage === "waiting")) return false;
-  const within = (sinceMs: number, ms: number): boolean => sinceMs > 0 && context.now - sinceMs < ms;
-  const watched = hosts.some((track) => track.stage === "done" && within(track.sinceMs, strategy.firstHostMs));
-  return watched || within(lastBegunAtMs, strategy.staggerMs);
+/** Until then the next host is held back on purpose: the first one is watched, or the one before has only just begun. */
+function heldUntil({ strategy, hosts, lastBegunAtMs }: Rollout): number {
+  if (strategy.kind !== "rolling" || !hosts.some((track) => track.stage === "waiting")) return 0;
+  const done = hosts.filter((track) => track.stage === "done" && track.goal !== 0).map((track) => track.sinceMs);
+  const [first] = done.toSorted((a, b) => a - b);
+  const watched = first === undefined ? 0 : first + strategy.firstHostMs;
+  return Math.max(watched, lastBegunAtMs === 0 ? 0 : lastBegunAtMs + strategy.staggerMs);
 }
 
-function draining(draft: Draft, track: HostTrack): boolean {
-  return (
-    (track.stage === "draining" || track.stage === "removing") &&
-    track.drainSinceMs > 0 &&
-    drainState(draft, track).kind === "running"
-  );
+/** When a drain that runs reaches its hard cap; 0: none runs. */
+function drainedAt(draft: Draft, track: HostTrack): number {
+  const drains = (track.stage === "draining" || track.stage === "removing") && track.drainSinceMs > 0;
+  if (!drains || drainState(draft, track).kind === "drained") return 0;
+  return track.drainSinceMs + drainTimeoutMs(draft.context);
 }
 
-function baking(draft: Draft, track: HostTrack): boolean {
-  const since = Math.max(track.servesSinceMs, track.healthyAtMs);
-  return moving(track) && track.healthyAtMs > 0 && draft.context.now - since < warmMs(draft.rollout.strategy);
+/** When the new version has been watched for long enough there; 0: it is not, or is not well. */
+function bakedAt(draft: Draft, track: HostTrack): number {
+  if (!moving(track) || track.healthyAtMs === 0) return 0;
+  return Math.max(track.servesSinceMs, track.healthyAtMs) + warmMs(draft.rollout.strategy);
 }
