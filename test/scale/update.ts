@@ -6,6 +6,7 @@
  * instances' own times: start, bakes, drain, stop.
  */
 import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "../support/processes.ts";
 import type { Pace } from "./light-agent.ts";
 import type { Rig } from "./rig.ts";
@@ -66,7 +67,7 @@ export async function healthy(rig: Rig, service: number, version: string, timeou
       const view = await rig.client.rollout(`svc-${service}`);
       last = `${view.phase} ${view.stage} ${view.message}`;
       if (view.phase === "Degraded") throw new Error(`the update failed: ${last}`);
-      await new Promise((wait) => setTimeout(wait, 200));
+      await sleep(1_000);
       return view.phase === "Healthy" && view.endedAtMs > 0n;
     },
     timeoutMs,
@@ -79,20 +80,20 @@ export async function update(rig: Rig, version: string, surge: string, window: n
   const before = { counts: await rig.counts(), rounds: await rig.rounds(), usage: rig.usage(), at: performance.now() };
   await rig.client.apply(document({ service: 0, version, surge, parted: rig.options.services > 1 }));
   await healthy(rig, 0, version);
-  const seconds = (performance.now() - before.at) / 1_000;
+  const wall = (performance.now() - before.at) / 1_000;
   const [counts, rounds, usage] = [await rig.counts(), await rig.rounds(), rig.usage()];
-  const { id } = await rig.client.rollout("svc-0");
-  const overheads = batches(rig.database, id, window).map((ms) => ms - own(rig.options.pace));
+  const { id, startedAtMs, endedAtMs } = await rig.client.rollout("svc-0");
+  const overheads = batches(journalOf(rig.database, id), window).map((ms) => ms - own(rig.options.pace));
   const cpuSeconds = usage.cpuSeconds - before.usage.cpuSeconds;
   return {
     batches: overheads.length,
-    seconds,
+    seconds: Number(endedAtMs - startedAtMs) / 1_000,
     overhead: { median: median(overheads), worst: Math.max(...overheads) },
     assignments: counts.assignments - before.counts.assignments,
     assignmentBytes: counts.assignmentBytes - before.counts.assignmentBytes,
     reports: counts.reports - before.counts.reports,
     reportBytes: counts.reportBytes - before.counts.reportBytes,
-    cpuPercent: (cpuSeconds / seconds) * 100,
+    cpuPercent: (cpuSeconds / wall) * 100,
     cpuSeconds,
     rounds: rounds.count - before.rounds.count,
     roundMs: ((rounds.seconds - before.rounds.seconds) * 1_000) / (rounds.count - before.rounds.count),
@@ -100,28 +101,39 @@ export async function update(rig: Rig, version: string, surge: string, window: n
   };
 }
 
-/** Milliseconds that each batch took. */
-function batches(database: string, rollout: string, window: number): number[] {
+export interface Moved {
+  readonly atMs: number;
+  /** HostStarting … HostDone. */
+  readonly reason: string;
+  readonly host: string;
+}
+
+/** What the controller's journal says of each host, in order. */
+export function journalOf(database: string, rollout: string): Moved[] {
   const db = new DatabaseSync(database, { readOnly: true });
   const rows = db
     .prepare("SELECT at_ms, reason, message FROM journal WHERE rollout = ? AND reason LIKE 'Host%' ORDER BY change")
-    .all(rollout)
-    .map((row) => ({
-      atMs: Number(row["at_ms"]),
-      reason: String(row["reason"]),
-      host: String(row["message"]).split(":")[0] ?? "",
-    }));
+    .all(rollout);
   db.close();
+  return rows.map((row) => {
+    const host = String(row["message"]).split(":")[0] ?? "";
+    return { atMs: Number(row["at_ms"]), reason: String(row["reason"]), host };
+  });
+}
+
+/** Milliseconds that each batch of `window` hosts took, from its first host's beginning to its last one's end. */
+export function batches(moves: readonly Moved[], window: number): number[] {
   const began = new Map<string, number>();
   const ended = new Map<string, number>();
-  for (const { atMs, reason, host } of rows) {
+  for (const { atMs, reason, host } of moves) {
     if (!began.has(host)) began.set(host, atMs);
     if (reason === "HostDone") ended.set(host, atMs);
   }
   const order = [...began.keys()];
   return Array.from({ length: Math.ceil(order.length / window) }, (_, n) => {
     const hosts = order.slice(n * window, (n + 1) * window);
-    return Math.max(...hosts.map((host) => ended.get(host)!)) - Math.min(...hosts.map((host) => began.get(host)!));
+    const ends = hosts.map((host) => ended.get(host) ?? Number.NaN);
+    return Math.max(...ends) - Math.min(...hosts.map((host) => began.get(host) ?? Number.NaN));
   });
 }
 
