@@ -127,6 +127,32 @@ test("aborted, its steps are not reached, and the old version has all of the tra
   await until("v1 alone runs", () => hosts.every((host) => host.instances.every(({ version }) => version === "v1")));
 });
 
+test("retry goes through every step again, promote --full passes over what is left, undo goes back by the older strategy", async () => {
+  using state = new Folder();
+  await using all = await serving(state.path);
+  const { client, hosts } = all;
+  const said = { service: "shop", reason: "", actor };
+  await client.apply(withoutSurge(canary("v2")));
+  const first = await client.rolloutWhen("it waits for an operator", (v) => v.reason === "Step");
+  await client.call(Api.abort, said);
+  await client.rolloutWhen("it is back", (v) => v.ended);
+  const again = await client.call(Api.retry, said);
+  expect(again.id).not.toBe(first.id);
+  const second = await client.rolloutWhen("it waits again", (v) => v.id === again.id && v.reason === "Step");
+  expect(second.program).toHaveLength(7);
+  await client.call(Api.promote, { service: "shop", full: true, actor });
+  const done = await client.rolloutWhen("v2 is stable", (v) => v.ended && v.id === again.id);
+  expect(done).toMatchObject({ stage: "Succeeded", fastTrack: true });
+  const undone = await client.call(Api.undo, { service: "shop", toRevision: 0, actor });
+  expect(undone).toMatchObject({ strategy: "rolling", toVersion: "v1", program: [] });
+  await client.rolloutWhen("v1 is back", (v) => v.ended && v.id === undone.id && v.stage === "Succeeded");
+  // And on to the canary's revision once more: by its own steps, as no window says otherwise.
+  const forth = await client.call(Api.undo, { service: "shop", toRevision: 2, actor });
+  expect(forth).toMatchObject({ strategy: "canary", toVersion: "v2", fastTrack: false });
+  await client.rolloutWhen("it waits for an operator", (v) => v.id === forth.id && v.reason === "Step");
+  expect(hosts[0].service("shop")?.revisions.map(({ weight }) => weight)).toEqual([8_000, 2_000]);
+});
+
 test("an agent that vanishes is named with how long it has been silent", async () => {
   using state = new Folder();
   await using all = await serving(state.path);
