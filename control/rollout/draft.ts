@@ -15,6 +15,8 @@ export class Draft {
   readonly #index: Map<string, number>;
   #hosts: HostTrack[] | null = null;
   #rollout: Rollout;
+  /** What was last answered about all hosts, by question. */
+  readonly #answers = new Map<(draft: Draft) => unknown, unknown>();
 
   constructor(rollout: Rollout, context: Context) {
     this.before = rollout;
@@ -36,7 +38,17 @@ export class Draft {
     return this.#rollout !== this.before;
   }
 
+  /**
+   * What a question about all hosts has for an answer, kept until something of the rollout changes but words: asked anew
+   * for each of a thousand waiting hosts, it would cost a million looks.
+   */
+  ofAll<T>(question: (draft: Draft) => T): T {
+    if (!this.#answers.has(question)) this.#answers.set(question, question(this));
+    return this.#answers.get(question) as T;
+  }
+
   set(patch: Partial<Omit<Rollout, "change" | "hosts" | "stage">>): void {
+    this.#answers.clear();
     this.#rollout = { ...this.#rollout, ...patch };
   }
 
@@ -45,11 +57,13 @@ export class Draft {
     const at = this.#index.get(host);
     const track = at === undefined ? undefined : this.#rollout.hosts[at];
     if (at === undefined || track === undefined || !differs(track, patch)) return;
+    if (Object.keys(patch).some((key) => key !== "waitingFor")) this.#answers.clear();
     this.#own()[at] = { ...track, ...patch };
   }
 
   add(tracks: readonly HostTrack[]): void {
     if (tracks.length === 0) return;
+    this.#answers.clear();
     const hosts = this.#own();
     for (const track of tracks) this.#index.set(track.host, hosts.push(track) - 1);
   }
@@ -64,7 +78,9 @@ export class Draft {
   }
 
   stage(stage: Stage): void {
-    if (JSON.stringify(stage) !== JSON.stringify(this.#rollout.stage)) this.#rollout = { ...this.#rollout, stage };
+    if (JSON.stringify(stage) === JSON.stringify(this.#rollout.stage)) return;
+    this.#answers.clear();
+    this.#rollout = { ...this.#rollout, stage };
   }
 
   /** Something moved forward: the progress deadline counts anew. */

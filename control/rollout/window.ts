@@ -10,6 +10,8 @@
  * Hosts by weight no more hosts begin than the program's present weight says (rounded up).
  * Rolling         `firstHost` goes alone, `stagger` spreads the others, `orderBy` takes hosts group by group.
  * First rollout   all hosts at once: there is no traffic to protect yet (as Kubernetes and Nomad do).
+ *
+ * Cost            a look at all hosts for each that moves, a look at its own for each that waits (Draft.ofAll).
  */
 import { formatDuration, resolveCount, WHOLE } from "../../proto/contract/units.ts";
 import type { HostTrack, Rollout } from "../model/rollout.ts";
@@ -46,17 +48,20 @@ export function notServing(draft: Draft): ReadonlySet<string> {
 
 /** May this host be taken out of routing without more than `maxUnavailable` being out? */
 export function mayGoOut(draft: Draft, track: HostTrack, unavailable: number): boolean {
-  const { evidence, rollout } = draft;
+  const { evidence } = draft;
   // A gateway that has not caught up may not send to the others yet; a host that has not may not take anything yet.
   if (!evidence.gatewaysConfirmed()) return false;
-  if (rollout.hosts.some((t) => t.host !== track.host && evidence.comesBack(t))) return false;
-  const out = rollout.hosts.filter(
-    (t) => moving(t) && t.way === "in-place" && t.goal !== 0 && !evidence.leftBehind(t.host),
-  );
-  if (out.length >= unavailable) return false;
-  const down = notServing(draft);
+  if (draft.ofAll(comingBack).some((host) => host !== track.host)) return false;
+  if (draft.ofAll(outInPlace) >= unavailable) return false;
+  const down = draft.ofAll(notServing);
   return down.has(track.host) || down.size + 1 <= unavailable;
 }
+
+const comingBack = ({ rollout, evidence }: Draft): readonly string[] =>
+  rollout.hosts.filter((t) => evidence.comesBack(t)).map((t) => t.host);
+
+const outInPlace = ({ rollout, evidence }: Draft): number =>
+  rollout.hosts.filter((t) => moving(t) && t.way === "in-place" && t.goal !== 0 && !evidence.leftBehind(t.host)).length;
 
 /** Begins as many waiting hosts as the window has room for. */
 export function beginHosts(draft: Draft): void {
@@ -85,31 +90,49 @@ function turnOf(draft: Draft, track: HostTrack): string {
   const { rollout, context } = draft;
   if (rollout.from === 0 || track.goal === 0) return "";
   if (currentStep(rollout) !== undefined && !splits(rollout)) {
-    const { moved, due } = movedShare(draft);
+    const { moved, due } = draft.ofAll(movedShare);
     return track.home !== 0 && moved < due ? "" : "for the program to move more hosts";
   }
   const { strategy } = rollout;
   if (strategy.kind !== "rolling") return "";
-  const begun = rollout.hosts.filter((t) => t.goal !== 0 && t.stage !== "waiting");
-  const first = strategy.firstHostMs === 0 || rollout.skipBakes || rollout.fastTrack ? undefined : begun[0];
-  if (first !== undefined && !watched(draft, strategy.firstHostMs)) {
+  const first =
+    strategy.firstHostMs === 0 || rollout.skipBakes || rollout.fastTrack ? undefined : draft.ofAll(firstBegun);
+  if (first !== undefined && !draft.ofAll(watched)) {
     return `for ${first.host}, which goes first, to be watched for ${formatDuration(strategy.firstHostMs)}`;
   }
   if (rollout.lastBegunAtMs > 0 && context.now < rollout.lastBegunAtMs + strategy.staggerMs) {
     return `for ${formatDuration(strategy.staggerMs)} to pass since the host before began`;
   }
-  const groups = context.cluster.groups ?? {};
-  const group = groups[track.host] ?? "";
-  const before = rollout.hosts.find((t) => {
-    const earlier = (groups[t.host] ?? "") < group;
-    return t.goal !== 0 && earlier && t.stage !== "done" && !draft.evidence.leftBehind(t.host);
-  });
+  if (strategy.orderBy === "") return "";
+  const group = context.cluster.groups?.[track.host] ?? "";
+  const before = draft.ofAll(unfinished).find((of) => of.group < group);
   return before === undefined ? "" : `for ${before.host}, whose ${strategy.orderBy} comes before`;
 }
 
+const firstBegun = ({ rollout }: Draft): HostTrack | undefined =>
+  rollout.hosts.find((t) => t.goal !== 0 && t.stage !== "waiting");
+
+/** Of each group that is not done, the first host: groups are few, hosts are not. */
+function unfinished({
+  rollout,
+  context,
+  evidence,
+}: Draft): readonly { readonly host: string; readonly group: string }[] {
+  const first = new Map<string, string>();
+  for (const { host, goal, stage } of rollout.hosts) {
+    const group = context.cluster.groups?.[host] ?? "";
+    if (goal === 0 || stage === "done" || first.has(group) || evidence.leftBehind(host)) continue;
+    first.set(group, host);
+  }
+  return [...first].map(([group, host]) => ({ group, host }));
+}
+
 /** Some host has served long enough to be followed. */
-const watched = ({ rollout, context }: Draft, firstHostMs: number): boolean =>
-  rollout.hosts.some((t) => t.goal !== 0 && t.stage === "done" && context.now - t.sinceMs >= firstHostMs);
+function watched({ rollout, context }: Draft): boolean {
+  const { strategy, hosts } = rollout;
+  const firstHostMs = strategy.kind === "rolling" ? strategy.firstHostMs : 0;
+  return hosts.some((t) => t.goal !== 0 && t.stage === "done" && context.now - t.sinceMs >= firstHostMs);
+}
 
 /** Hosts that serve the target and are not known to be well: nobody follows them. */
 function unhealthyBefore(draft: Draft): readonly string[] {
@@ -126,9 +149,23 @@ function inOrder(draft: Draft, tracks: readonly HostTrack[]): readonly HostTrack
     if (!draft.evidence.serves(track)) return 0;
     return track.revisions.length > 1 ? 1 : 2;
   };
-  const group = (track: HostTrack): string => draft.context.cluster.groups?.[track.host] ?? "";
-  return tracks.toSorted((a, b) => rank(a) - rank(b) || (group(a) < group(b) ? -1 : group(a) > group(b) ? 1 : 0));
+  return tracks
+    .map((track) => ({ track, rank: rank(track), group: draft.context.cluster.groups?.[track.host] ?? "" }))
+    .sort((a, b) => a.rank - b.rank || (a.group < b.group ? -1 : a.group > b.group ? 1 : 0))
+    .map(({ track }) => track);
 }
+
+export const roomOf = ({ rollout, context }: Draft): Slots => slots(rollout, context);
+
+/** Where both serve by weight, both stay: it is the starting that is spread. */
+function surging({ rollout, evidence }: Draft): number {
+  const surges = (t: HostTrack): boolean => (splits(rollout) ? t.stage === "starting" : moving(t) && t.way === "surge");
+  return rollout.hosts.filter((t) => surges(t) && !evidence.leftBehind(t.host)).length;
+}
+
+/** Some host that stays has still to be moved. */
+const unmoved = ({ rollout, evidence }: Draft): boolean =>
+  rollout.hosts.some((t) => t.goal !== 0 && t.stage !== "done" && !evidence.leftBehind(t.host));
 
 function beginHost(draft: Draft, track: HostTrack): Turn {
   const { evidence, context, rollout } = draft;
@@ -143,8 +180,7 @@ function beginHost(draft: Draft, track: HostTrack): Turn {
   const version = versionName(context, goal);
 
   if (goal === 0) {
-    const unmoved = rollout.hosts.some((t) => t.goal !== 0 && t.stage !== "done" && !evidence.leftBehind(t.host));
-    if (unmoved) return wait("for the hosts that stay");
+    if (draft.ofAll(unmoved)) return wait("for the hosts that stay");
     return enter(
       draft,
       track,
@@ -164,18 +200,15 @@ function beginHost(draft: Draft, track: HostTrack): Turn {
       `serves ${version} already`,
     );
   }
-  const room = slots(rollout, context);
-  // Where both serve by weight, both stay: it is the starting that is spread.
-  const surges = (t: HostTrack): boolean => (splits(rollout) ? t.stage === "starting" : moving(t) && t.way === "surge");
-  const surging = rollout.hosts.filter((t) => surges(t) && !evidence.leftBehind(t.host)).length;
+  const { surge, unavailable } = draft.ofAll(roomOf);
   const exitsAllowed = evidence.exits(host, goal) + 1;
   const fresh = { healthyAtMs: 0, healthyMark: 0, unhealthyAtMs: 0, servesSinceMs: 0, exitsAllowed };
-  if (rollout.from === 0 || surging < room.surge) {
+  if (rollout.from === 0 || draft.ofAll(surging) < surge) {
     const patch = { ...fresh, way: "surge" as const, revisions: standby(track.revisions, goal) };
     const beside = track.revisions.length === 0 ? "" : " beside what serves";
     return enter(draft, track, "starting", patch, `starts ${version}${beside}`);
   }
-  if (track.home !== 0 && room.unavailable > 0 && mayGoOut(draft, track, room.unavailable)) {
+  if (track.home !== 0 && unavailable > 0 && mayGoOut(draft, track, unavailable)) {
     const patch = { ...fresh, way: "in-place" as const, routed: false };
     return enter(draft, track, "removing", patch, `out of routing, to start ${version} in place`);
   }
