@@ -13,12 +13,13 @@
 import type { AssignedService } from "../../proto/contract/assignment.ts";
 import { EVERY_REQUEST } from "../../proto/contract/spec/types.ts";
 import type { ListenerSpec, ServiceSpec } from "../../proto/contract/spec/types.ts";
+import { WHOLE } from "../../proto/contract/units.ts";
 import type { HostDesire, Rollout, Split } from "../model/rollout.ts";
 import type { Host, Revision, Service } from "../model/service.ts";
-import type { FleetView } from "../model/view.ts";
+import type { FleetView, HostView } from "../model/view.ts";
 import { endpointsFor } from "./endpoints.ts";
 import { placed } from "./placement.ts";
-import { keepServing, revisionsFor } from "./revisions.ts";
+import { isReady, keepServing, revisionsFor } from "./revisions.ts";
 import type { CompileInput } from "./types.ts";
 
 export function compile(input: CompileInput): Map<string, AssignedService[]> {
@@ -118,7 +119,7 @@ function atHost(
 ): Omit<AssignedService, "name" | "rollout"> {
   const asked = keepServing(desire.revisions, view?.hosts[agent.name], known);
   // A host that was found serving something else is first brought to what it is asked; only then is there a split.
-  const split = asked === desire.revisions ? desire.split : null;
+  const split = asked === desire.revisions ? standIn(desire.split, asked, view?.hosts[agent.name]) : null;
   // While both serve, the face stays the one that clients know: that of the version before.
   const serves = (entry: (typeof asked)[number]): boolean =>
     entry.mode === "serving" && (split === null || entry.revision !== split.target);
@@ -132,6 +133,20 @@ function atHost(
     endpoints: [],
     ...splitFor(split),
   };
+}
+
+/**
+ * The target has all of the traffic, and is not ready on this host, whose machine has just come back: the version before,
+ * which is, stands in until it is (I1). For less than all, the agent itself leaves the target's callers to the others; a
+ * version without a share takes nobody's place there.
+ */
+function standIn(split: Split | null, asked: HostDesire["revisions"], view: HostView | undefined): Split | null {
+  if (split === null || split.weight < WHOLE || view?.lease !== "live") return split;
+  const ready = new Set(view.instances.filter(isReady).map((instance) => instance.revision));
+  const other = asked.some(
+    ({ revision, mode }) => mode === "serving" && revision !== split.target && ready.has(revision),
+  );
+  return other && !ready.has(split.target) ? { ...split, weight: 0 } : split;
 }
 
 /** Routes and mirrors as the agent takes them: to the target, by number. */

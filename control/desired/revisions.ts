@@ -8,7 +8,7 @@ import type { HostView, InstanceView } from "../model/view.ts";
 
 type Asked = HostDesire["revisions"];
 
-const isReady = (instance: InstanceView): boolean =>
+export const isReady = (instance: InstanceView): boolean =>
   instance.healthySinceMs > 0 && (instance.state === "ready" || instance.state === "serving");
 
 /**

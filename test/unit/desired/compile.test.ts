@@ -211,3 +211,24 @@ test("placement: names or labels; neither means every host, and a gateway is nev
   expect(place(["a"], { zone: "x" })).toEqual(["a", "b"]);
   expect(place(["gone"], {})).toEqual([]);
 });
+
+test("switched to a version that is not ready on a host, whose machine is just back, the one before stands in there", () => {
+  const both = [
+    { revision: 1, mode: "serving" },
+    { revision: 2, mode: "serving" },
+  ] as const;
+  const split = { target: 2, weight: 10_000, sticky: null, routes: [], mirrors: [] };
+  const desires = new Map([["shop", [{ host: "a", revisions: both, routed: true, split }]]]);
+  const weights = (state: "starting" | "serving", before: "starting" | "serving" = "serving"): readonly number[] => {
+    const views = view(
+      said("gw"),
+      said("b"),
+      said("a", { instances: [instance(1, { state: before }), instance(2, { state })] }),
+    );
+    return at(compile(base({ desires, views })), "a").revisions.map((revision) => revision.weight);
+  };
+  expect(weights("starting")).toEqual([10_000, 0]);
+  expect(weights("serving")).toEqual([0, 10_000]);
+  // Nobody is there to stand in: it is as it was asked to be.
+  expect(weights("starting", "starting")).toEqual([0, 10_000]);
+});
