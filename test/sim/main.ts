@@ -65,9 +65,11 @@ process.exitCode = failed === 0 ? 0 : 1;
 
 function summary(): string {
   const seconds = (performance.now() - began) / 1_000;
-  const perRollout = total === 0 ? 0 : (seconds * 1_000) / total;
+  const cpu = process.cpuUsage();
+  const cpuMs = (cpu.user + cpu.system) / 1_000;
+  const perRollout = total === 0 ? 0 : cpuMs / total;
   return (
     `${done} seeds, ${total} rollouts, ${failed} with findings, ${seconds.toFixed(1)} s ` +
-    `(${perRollout.toFixed(1)} ms a rollout; ${(virtualMs / 3_600_000).toFixed(1)} h of virtual time, ${events} events)`
+    `(${perRollout.toFixed(1)} ms of CPU a rollout; ${(virtualMs / 3_600_000).toFixed(1)} h of virtual time, ${events} events)`
   );
 }

@@ -53,7 +53,7 @@ test("a version that never gets ready is rolled back and takes no traffic at all
   expect(world.violations).toEqual([]);
   expect(end(world)).toBe("rolled-back");
   expect(world.lost).toBe(0);
-  expect(world.controller.traffic["v2"]).toBeUndefined();
+  expect(world.controller.counts.traffic()["v2"]).toBeUndefined();
 });
 
 test("a version that is ready and then exits is rolled back from the one host it reached", () => {

@@ -106,6 +106,8 @@ export class SimAgent {
   servesSince = 0;
   serves = false;
   bootNumber = 1;
+  /** Of the core's processes. */
+  life = 1;
   #seq = 0;
   #ids = 0;
   #waiting: Assignment | null = null;
@@ -269,11 +271,14 @@ export class SimAgent {
         }),
       );
     }
-    if (exitsAfterMs !== null)
-      time.after(
-        exitsAfterMs,
-        still(() => this.crash(instance)),
-      );
+    if (exitsAfterMs === null) return;
+    time.after(
+      exitsAfterMs,
+      still(() => {
+        // Its version may have been mended meanwhile.
+        if (this.#world.behaviour(instance.revision, this.name).exitsAfterMs !== null) this.crash(instance);
+      }),
+    );
   }
 
   #probed(instance: SimInstance): void {
@@ -401,6 +406,7 @@ export class SimAgent {
   powerUp(): void {
     this.down = false;
     this.bootNumber += 1;
+    this.life += 1;
     this.#seq = 0;
     this.instances = [];
     this.everReady.clear();
@@ -410,6 +416,7 @@ export class SimAgent {
 
   /** The core alone is gone and back: what it was about to apply is forgotten, what is up has to be probed again. */
   restartCore(): void {
+    this.life += 1;
     this.#busy = 0;
     this.#waiting = this.#refused = null;
     for (const instance of this.instances) {

@@ -1,27 +1,27 @@
 /**
  * The model world's controller: the real engine, compiler, fleet and barrier (control/rollout, control/desired,
- * control/fleet) in the loop that control/loop.ts runs, with a store of plain JSON. What is not stored is gone when it
+ * control/fleet, control/wanted.ts) in the loop that control/loop.ts runs, with a store of plain JSON. What is not stored is gone when it
  * dies. Counts of requests come straight from the traffic: how they are gathered is the ledger's own test.
  */
 import type { Hello } from "../../../proto/contract/session.ts";
 import type { AgentMessage } from "../../../proto/contract/session.ts";
-import type { AssignedService } from "../../../proto/contract/assignment.ts";
 import { SESSION } from "../../../proto/contract/limits.ts";
 import type { Timer } from "../../../proto/kernel/clock.ts";
 import { silentLog } from "../../../proto/kernel/log.ts";
-import type { Books } from "../../../control/ledger/books.ts";
+import { stratumOf } from "../../../control/ledger/tally.ts";
 import type { ExternalMeasurement } from "../../../control/model/analysis.ts";
 import type { Command, JournalEntry, Rollout } from "../../../control/model/rollout.ts";
 import type { Host, Revision, Service } from "../../../control/model/service.ts";
-import type { FleetView, VersionTraffic } from "../../../control/model/view.ts";
-import { compile } from "../../../control/desired/compile.ts";
-import { groupsOf, placed } from "../../../control/desired/placement.ts";
+import type { FleetView } from "../../../control/model/view.ts";
+import { placed } from "../../../control/desired/placement.ts";
 import type { SessionPort } from "../../../control/fleet/agent.ts";
 import { Fleet } from "../../../control/fleet/fleet.ts";
-import { fleetView } from "../../../control/fleet/view.ts";
 import { ended } from "../../../control/rollout/describe.ts";
-import { begin, command, desires, step } from "../../../control/rollout/engine.ts";
+import { begin, command, step } from "../../../control/rollout/engine.ts";
+import type { Registry } from "../../../control/registry.ts";
 import type { Beginning, Context, Decision } from "../../../control/rollout/types.ts";
+import { Wanted } from "../../../control/wanted.ts";
+import { Counts } from "./counts.ts";
 import type { Timeline } from "./timeline.ts";
 
 /** As the real loop's. */
@@ -62,8 +62,7 @@ export class SimController {
   revisions: readonly Revision[] = [];
   readonly journal: JournalEntry[] = [];
   readonly past: Rollout[] = [];
-  traffic: Record<string, VersionTraffic> = {};
-  unexplained = 0;
+  readonly counts = new Counts((host) => String(stratumOf(host)));
   rounds = 0;
   /** Told of every rollout that is over. */
   onEnd: (rollout: Rollout) => void = () => undefined;
@@ -73,12 +72,10 @@ export class SimController {
     waiting: null,
   };
   #begun = 0;
+  #services: readonly Service[] = [];
+  readonly #registry = this.#registryOf();
   #fleet: Fleet;
-  #compiled: ReadonlyMap<string, readonly AssignedService[]> = new Map();
-  #compiledFor: readonly unknown[] = [];
-  /** What was heard of each agent, by the number of its state: repeating it is no news. */
-  #heard = new Map<string, string>();
-  #news = 0;
+  #wanted: Wanted;
   #soon: Timer | null = null;
   #wake: Timer | null = null;
   readonly #time: Timeline;
@@ -90,6 +87,7 @@ export class SimController {
     this.#watcher = watcher;
     this.#leaseMs = leaseMs;
     this.#fleet = this.#newFleet();
+    this.#wanted = new Wanted(this.#registry, this.#fleet);
     time.every(TICK_MS, () => this.#tick());
   }
 
@@ -138,22 +136,10 @@ export class SimController {
     if (agent !== undefined) this.#fleet.disconnected(agent, session);
   }
 
-  /** `version`: of what the report tells, so that one that tells nothing new makes no work. */
-  hear(
-    host: string,
-    session: SessionPort,
-    message: Exclude<AgentMessage, { readonly kind: "hello" }>,
-    version: number,
-  ): void {
+  hear(host: string, session: SessionPort, message: Exclude<AgentMessage, { readonly kind: "hello" }>): void {
     const agent = this.#fleet.agent(host);
-    if (!this.alive || agent === undefined) return;
-    const before = this.#quiet;
-    this.#quiet = message.kind === "report" && this.#heard.get(host) === `${session.id} ${version}`;
-    this.#fleet.receive(agent, session, message);
-    this.#quiet = before;
-    if (message.kind === "report") this.#heard.set(host, `${session.id} ${version}`);
+    if (this.alive && agent !== undefined) this.#fleet.receive(agent, session, message);
   }
-  #quiet = false;
 
   admin(name: string, adminState: Host["adminState"]): void {
     this.hosts = this.hosts.map((host) => (host.name === name ? { ...host, adminState } : host));
@@ -171,9 +157,8 @@ export class SimController {
       this.alive = true;
       this.epoch += 1;
       this.#stored = JSON.parse(JSON.stringify(this.#stored)) as Stored;
-      this.#compiled = new Map();
-      this.#heard = new Map();
       this.#fleet = this.#newFleet();
+      this.#wanted = new Wanted(this.#registry, this.#fleet);
       this.#changed();
     };
     if (forMs === 0) back();
@@ -230,7 +215,7 @@ export class SimController {
   }
 
   #saidTo(rollout: Rollout, said: Command): string {
-    this.#compile();
+    this.#wanted.compile();
     const context = this.context(rollout);
     const answer = command(rollout, said, context);
     if ("kind" in answer) return answer.why;
@@ -243,8 +228,7 @@ export class SimController {
 
   #begin(id: string, to: number, over?: Rollout): void {
     const { rollout, journal } = begin(this.#beginning(id, to, over));
-    this.traffic = {};
-    this.unexplained = 0;
+    this.counts.clear();
     this.journal.push(...journal);
     this.#stored.rollout = rollout;
     this.#changed();
@@ -276,24 +260,43 @@ export class SimController {
   context(rollout: Rollout): Context {
     const to = this.revision(rollout.to);
     const from = rollout.from === 0 ? null : this.revision(rollout.from);
-    const fromHosts = from === null ? [] : placed(from.spec, this.hosts);
-    const cluster = { hosts: placed(to.spec, this.hosts), fromHosts, groups: groupsOf(to.spec, this.hosts) };
+    const { hosts, groups } = this.#wanted.placed(to.spec);
+    const cluster = { hosts, fromHosts: from === null ? [] : this.#wanted.placed(from.spec).hosts, groups };
     const measurements = this.#watcher.measurements(rollout);
     return { ...{ from, to, cluster, measurements }, view: this.view(), now: this.#time.now(), epoch: this.epoch };
   }
 
   view(): FleetView {
-    const { rollout } = this;
-    const books = { traffic: () => this.traffic, unexplained: () => this.unexplained } as unknown as Books;
-    const of = { service: "shop", rollout: rollout?.id ?? "", change: rollout?.change ?? 0 };
-    return fleetView(this.#fleet, books, this.hosts, of);
+    const { counts } = this;
+    return {
+      ...this.#wanted.view("shop", this.rollout?.id ?? ""),
+      traffic: counts.traffic(),
+      strata: counts.strata(),
+      unexplainedLoss: counts.unexplainedLosses,
+    };
+  }
+
+  /** As much of the real one as those ask that are real here. */
+  #registryOf(): Registry {
+    const registry = {
+      services: () => (this.#services[0] === this.service ? this.#services : (this.#services = [this.service])),
+      service: (name: string) => (name === "shop" ? this.service : undefined),
+      hosts: () => this.hosts,
+      host: (name: string) => this.hosts.find((host) => host.name === name),
+      revisions: () => this.revisions,
+      revision: (_: string, number: number) => this.revisions.find(({ revision }) => revision === number),
+      active: () => (this.rollout === null ? [] : [this.rollout]),
+      activeOf: () => this.rollout ?? undefined,
+      retirement: () => undefined,
+      structure: 0,
+    };
+    // Holds are looked at with every round: what is known here changes with every rollout.
+    return Object.defineProperty(registry, "structure", { get: () => this.rounds }) as unknown as Registry;
   }
 
   #newFleet(): Fleet {
     const news = {
-      changed: () => {
-        if (!this.#quiet) this.#changed();
-      },
+      changed: () => this.#changed(),
       event: () => undefined,
       report: () => undefined,
       lost: () => undefined,
@@ -307,7 +310,6 @@ export class SimController {
 
   /** There is news that a decision may stand on. */
   #changed(): void {
-    this.#news += 1;
     this.#roundIn(COALESCE_MS);
   }
 
@@ -333,7 +335,7 @@ export class SimController {
     for (let n = 0; ; n++) {
       if (n === 60) throw new Error(`the engine never comes to rest: ${JSON.stringify(this.journal.slice(-4))}`);
       this.#unblock();
-      this.#compile();
+      this.#wanted.compile();
       const { rollout } = this;
       if (rollout === null) break;
       const context = this.context(rollout);
@@ -373,24 +375,6 @@ export class SimController {
     this.onEnd(after);
     if (this.past.length > KEPT_ROLLOUTS) this.past.shift();
     this.#stored.rollout = null;
-  }
-
-  #compile(): void {
-    // Compiled again only when something that goes into it is another.
-    const from = [this.#news, this.rollout, this.service, this.hosts, this.revisions];
-    if (from.every((part, at) => part === this.#compiledFor[at])) return;
-    this.#compiledFor = from;
-    const rollouts = this.rollout === null ? [] : [this.rollout];
-    this.#compiled = compile({
-      services: [this.service],
-      revisions: this.revisions,
-      rollouts,
-      desires: new Map(rollouts.map((rollout) => [rollout.service, desires(rollout)])),
-      hosts: this.hosts,
-      views: new Map([["shop", this.view()]]),
-      previous: this.#compiled,
-    });
-    for (const [name, services] of this.#compiled) this.#fleet.want(name, services, "");
   }
 }
 

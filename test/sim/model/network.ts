@@ -100,8 +100,7 @@ export class Network {
       if (message.kind !== "report") this.broken(agent);
       return;
     }
-    const { version } = agent;
-    this.#carry(agent, () => this.#controller?.hear(agent.name, session, message, version));
+    this.#carry(agent, () => this.#controller?.hear(agent.name, session, message));
   }
 
   /** Something is new on it, and soon told. */
@@ -179,10 +178,12 @@ export class Network {
   /** Once, or twice; only while the agent can be reached, both when it goes and when it comes. */
   #carry(agent: SimAgent, deliver: () => void): void {
     if (!agent.reachable) return;
+    const { life } = agent;
     const times = this.options.repeats > 0 && this.#random.next() < this.options.repeats ? 2 : 1;
     for (let n = 0; n < times; n++) {
       this.#time.after(integer(this.#random, this.options.latencyMs + 1), () => {
-        if (agent.reachable) deliver();
+        // No process hears what was sent to one before it.
+        if (agent.reachable && agent.life === life) deliver();
       });
     }
   }

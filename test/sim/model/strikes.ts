@@ -95,7 +95,7 @@ export function strike(world: World, { kind, who, forMs }: Strike, targets: Targ
         if (instance.revision === controller.service.stable) agent.crash(instance);
       return undefined;
     case "loss":
-      controller.unexplained += 1;
+      controller.counts.unexplainedLosses += 1;
       return undefined;
     case "add-host":
       if (world.agents.length < 2 * (world.options.hosts + world.options.gateways)) {

@@ -5,7 +5,6 @@
  */
 import { bucketOf } from "../../../proto/contract/histogram.ts";
 import { integer, type Random } from "../../../proto/kernel/random.ts";
-import type { VersionTraffic } from "../../../control/model/view.ts";
 import type { Behaviour, Request, SimAgent, SimInstance } from "./agent.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -22,7 +21,7 @@ export interface TrafficWorld {
   readonly agents: readonly SimAgent[];
   agentNamed(name: string): SimAgent | undefined;
   behaviour(revision: number, host: string): Behaviour;
-  count(version: string, traffic: Pick<VersionTraffic, "requests" | "errors"> & { readonly bucket: number }): void;
+  count(version: string, host: string, requests: number, errors: number, bucket: number): void;
   lose(gateway: SimAgent | null): void;
 }
 
@@ -69,9 +68,10 @@ export class Traffic {
     instance.requests.add(request);
     time.after(ms, () => this.#end(request));
     this.served += 1;
+    // An octave a bucket: what is slow is slow by more than that, and there is little to carry about.
     let bad = 0;
     for (let n = 0; n < STANDS_FOR && errors > 0; n++) if (random.next() < errors) bad += 1;
-    this.#world.count(instance.version, { requests: STANDS_FOR, errors: bad, bucket: bucketOf(ms * 1_000) });
+    this.#world.count(instance.version, host.name, STANDS_FOR, bad, bucketOf(ms * 1_000) & ~7);
   }
 
   cut(instance: SimInstance): void {

@@ -7,7 +7,6 @@ import type { StrategySpec } from "../../../proto/contract/spec/types.ts";
 import { integer, seededRandom, type Random } from "../../../proto/kernel/random.ts";
 import type { Rollout } from "../../../control/model/rollout.ts";
 import type { Revision } from "../../../control/model/service.ts";
-import type { VersionTraffic } from "../../../control/model/view.ts";
 import { describe } from "../../../control/rollout/describe.ts";
 import { GOOD, SimAgent, type Behaviour, type SimInstance } from "./agent.ts";
 import { SimController, type Plan } from "./controller.ts";
@@ -226,18 +225,8 @@ export class World {
     if (gateway?.reachable !== false && this.controller.service.stable !== 0) this.lost += 1;
   }
 
-  count(version: string, { requests, errors, bucket }: { requests: number; errors: number; bucket: number }): void {
-    const { traffic } = this.controller;
-    const old = traffic[version];
-    const counts = new Map(old?.latency);
-    counts.set(bucket, (counts.get(bucket) ?? 0) + requests);
-    const next: VersionTraffic = {
-      requests: (old?.requests ?? 0) + requests,
-      errors: (old?.errors ?? 0) + errors,
-      lost: 0,
-      latency: [...counts].sort(([a], [b]) => a - b),
-    };
-    this.controller.traffic = { ...traffic, [version]: next };
+  count(version: string, host: string, requests: number, errors: number, bucket: number): void {
+    this.controller.counts.add(version, host, requests, errors, bucket);
   }
 
   addRevision(revision: Revision, behaviour: Behaviour): void {
