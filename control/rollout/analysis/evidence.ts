@@ -54,6 +54,9 @@ const STAKE = 0.02;
 const STEADY_DISPERSION = 1.5;
 const STEADY_BLOCKS = 6;
 const REMEMBERED_BLOCKS = 12;
+/** What looks worse without being found so: as many bad ones, as far apart. */
+const WORSE_BAD = 3;
+const WORSE_Z = 3;
 /** A share that fell by more than this factor is not yet that of the requests that end now. */
 const SHARE_FELL = 1.5;
 
@@ -138,6 +141,26 @@ export function observe(evidence: SequentialEvidence, window: Window): Sequentia
 /** The e-value now; `peak` is what is held against the threshold. */
 export function eValue(evidence: SequentialEvidence): number {
   return memoryOf(evidence).value;
+}
+
+/**
+ * Has the canary looked clearly worse over the newest blocks (a minute, about)? Untempered, so it may well be one bad
+ * spell: no reason to fail a version, but one not to pass it yet. One-sided z of two shares, pooled.
+ */
+export function looksWorse(evidence: SequentialEvidence): boolean {
+  const { recent, block } = memoryOf(evidence);
+  const sum = { canary: { of: 0, bad: 0 }, stable: { of: 0, bad: 0 } };
+  for (const each of [...blocks(recent), ...blocks(block)]) {
+    for (const side of ["canary", "stable"] as const) {
+      sum[side].of += Math.max(each[side].of, each[side].bad);
+      sum[side].bad += each[side].bad;
+    }
+  }
+  const { canary, stable } = sum;
+  if (canary.bad < WORSE_BAD || stable.of === 0) return false;
+  const pooled = (canary.bad + stable.bad) / (canary.of + stable.of);
+  const spread = Math.sqrt(pooled * (1 - pooled) * (1 / canary.of + 1 / stable.of));
+  return canary.bad / canary.of - stable.bad / stable.of > WORSE_Z * spread;
 }
 
 function vote(

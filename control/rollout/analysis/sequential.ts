@@ -10,7 +10,7 @@ import type { AnalysisSpec, SequentialSource } from "../../../proto/contract/spe
 import type { SequentialEvidence } from "../../model/analysis.ts";
 import type { VersionTraffic } from "../../model/view.ts";
 import { answers, bad, bucketMs, difference, NO_TRAFFIC, quantileBucket, slower } from "./counts.ts";
-import { eValue, noEvidence, observe, type Window } from "./evidence.ts";
+import { eValue, looksWorse, noEvidence, observe, type Window } from "./evidence.ts";
 import type { AnalysisFacts } from "./facts.ts";
 import { noData, type Reading } from "./reading.ts";
 import { count, figure, share } from "./words.ts";
@@ -103,6 +103,9 @@ export function missingOf(evidence: SequentialEvidence | null, source: Sequentia
   const beside = Math.max(1, Math.ceil(source.minRequests / STABLE_PART));
   if (stable.requests < beside) {
     return `${count(stable.requests)} of the ${count(beside)} ${what} of the stable version that it needs beside were seen`;
+  }
+  if (evidence !== null && looksWorse(evidence)) {
+    return "the new version has looked worse of late, and whether that is more than one bad spell is not decided yet";
   }
   return null;
 }

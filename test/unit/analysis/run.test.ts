@@ -240,3 +240,18 @@ test("a run is plain JSON, goes on from it, and stays small however long it last
   expect(run.phase).toBe("running");
   expect(JSON.stringify(run).length).toBeLessThan(8_000);
 });
+
+test("a version that looks worse and is not yet found so has not passed: a bad minute on it blocks until it is past", () => {
+  const at = (step: number, failed: number) =>
+    facts(step * 5_000, { traffic: { v1: traffic(step * 900), v2: traffic(step * 100, failed) } });
+  let run = beginRun("background", spec(0, metric({ source: sequential() })), at(0, 0));
+  for (let step = 1; step <= 4; step++) run = advanceRun(run, at(step, 0));
+  expect(enough(run)).toBeNull();
+  run = advanceRun(run, at(5, 40));
+  expect(run.phase).toBe("running");
+  expect(enough(run)).toContain("looked worse of late");
+  expect(conclude(run, at(6, 40)).phase).toBe("inconclusive");
+  for (let step = 6; step <= 20; step++) run = advanceRun(run, at(step, 40));
+  expect(enough(run)).toBeNull();
+  expect(conclude(run, at(21, 40)).phase).toBe("successful");
+});
