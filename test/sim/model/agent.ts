@@ -309,6 +309,14 @@ export class SimAgent {
     if (instance.leaving) this.#stop(instance);
   }
 
+  /** Instances of a version that has been mended start anew, if they are not up. */
+  tryAgain(revision: number): void {
+    for (const instance of this.instances) {
+      if (this.down || instance.revision !== revision || instance.up || instance.state !== "running") continue;
+      this.#start(instance);
+    }
+  }
+
   #drains(instance: SimInstance): void {
     const since = this.#world.time.now();
     instance.drainSince = since;

@@ -18,6 +18,8 @@ export interface CampaignOptions {
   readonly rollouts: number;
   /** No fleet is larger. */
   readonly largest: number;
+  /** So many hosts, whatever the seed says. */
+  readonly hosts?: number;
   /** Tells what happens. */
   readonly tell?: (line: string) => void;
 }
@@ -41,9 +43,10 @@ const KEPT_REVISIONS = 8;
 
 class Violated extends Error {}
 
-export function runCampaign({ seed, rollouts, largest, tell = () => undefined }: CampaignOptions): History {
+export function runCampaign(options: CampaignOptions): History {
+  const { seed, rollouts, largest, tell = () => undefined } = options;
   const shape = new Chance(seededRandom(mixed(seed, 0)));
-  const world = new World(shape.world(seed, largest));
+  const world = new World(shape.world(seed, largest, options.hosts));
   world.onViolation = () => {
     throw new Violated();
   };
@@ -59,7 +62,7 @@ export function runCampaign({ seed, rollouts, largest, tell = () => undefined }:
   let found: readonly string[] = [];
   let round = 0;
   try {
-    world.settle();
+    world.settle(shape.once(5) ? 0 : 1);
     while (ended < wanted && found.length === 0) {
       round += 1;
       found = play(world, new Chance(seededRandom(mixed(seed, round))), round, tell);

@@ -1,5 +1,6 @@
 /** What can befall a rollout: an operator's words, the fleet's accidents. Each has a moment, a length and a victim. */
 import type { Command } from "../../../control/model/rollout.ts";
+import { GOOD } from "./agent.ts";
 import type { World } from "./world.ts";
 
 export const KINDS = [
@@ -20,6 +21,7 @@ export const KINDS = [
   "restart",
   "crash",
   "crash-old",
+  "rot",
   "loss",
   "add-host",
 ] as const;
@@ -64,7 +66,10 @@ export function strike(world: World, { kind, who, forMs }: Strike, targets: Targ
       return undefined;
     case "deploy":
     case "undeploy":
-      if (controller.alive) controller.deploy(kind === "deploy" ? targets.newer : targets.older);
+      {
+        const to = kind === "deploy" ? targets.newer : targets.older;
+        if (controller.alive && to !== 0) controller.deploy(to);
+      }
       return undefined;
     case "drain":
       controller.admin(agent.name, "drain");
@@ -94,6 +99,16 @@ export function strike(world: World, { kind, who, forMs }: Strike, targets: Targ
       for (const instance of agent.instances)
         if (instance.revision === controller.service.stable) agent.crash(instance);
       return undefined;
+    case "rot": {
+      // What has served for long does not start any more: a disk is full, a secret has expired.
+      const { stable } = controller.service;
+      world.behaviours.set(stable, { ...GOOD, readyAfterMs: null });
+      for (const instance of agent.instances) if (instance.revision === stable) agent.crash(instance);
+      return () => {
+        world.behaviours.set(stable, GOOD);
+        for (const one of world.agents) one.tryAgain(stable);
+      };
+    }
     case "loss":
       controller.counts.unexplainedLosses += 1;
       return undefined;
@@ -106,7 +121,7 @@ export function strike(world: World, { kind, who, forMs }: Strike, targets: Targ
 }
 
 /** After these, something that could have served was broken on purpose. */
-export const BREAKS: ReadonlySet<Kind> = new Set(["kill", "crash", "crash-old", "drain", "reject"]);
+export const BREAKS: ReadonlySet<Kind> = new Set(["kill", "crash", "crash-old", "rot", "drain", "reject"]);
 
 /** Plays them in order, each undone after its time, while virtual time goes on. Ends when the last is undone. */
 export function playStrikes(world: World, strikes: readonly Strike[], targets: Targets): void {

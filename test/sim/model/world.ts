@@ -111,9 +111,9 @@ export class World {
     return agent;
   }
 
-  /** Revision 1 serves everywhere, and every agent has said so; nothing is lost meanwhile. */
-  settle(): this {
-    this.controller.service = { name: "shop", stable: 1, previous: 0, newest: 3 };
+  /** Revision 1 (0: none) serves everywhere, and every agent has said so; nothing is lost meanwhile. */
+  settle(stable = 1): this {
+    this.controller.service = { name: "shop", stable, previous: 0, newest: 3 };
     const { options } = this.network;
     this.network.options = { ...options, lossy: 0 };
     this.run(8_000);
