@@ -81,7 +81,7 @@ export class Compiled {
       desires: new Map(rollout === undefined ? [] : [[service.name, desires(rollout)]]),
       hosts,
       // Counts are not among what desired state is made of.
-      views: new Map([[service.name, { change: 0, hosts: views, traffic: {}, strata: {}, unexplainedLoss: 0 }]]),
+      views: new Map([[service.name, { change: 0, hosts: views, traffic: {}, unexplainedLoss: 0 }]]),
       previous,
     });
     const part = shared(previous, fresh, changed);

@@ -134,7 +134,6 @@ export class Loop {
     return {
       ...this.#wanted.view(service, id),
       traffic: id === "" ? {} : books.traffic(id),
-      strata: id === "" ? {} : books.strata(id),
       unexplainedLoss: id === "" ? 0 : books.unexplained(id),
     };
   }

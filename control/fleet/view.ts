@@ -19,7 +19,6 @@ export function fleetView(fleet: Fleet, books: Books, hosts: readonly Host[], of
     change: of.change,
     hosts: Object.fromEntries(hosts.map((host) => [host.name, hostView(fleet, host, of.service)])),
     traffic: of.rollout === "" ? {} : books.traffic(of.rollout),
-    strata: of.rollout === "" ? {} : books.strata(of.rollout),
     unexplainedLoss: of.rollout === "" ? 0 : books.unexplained(of.rollout),
   };
 }

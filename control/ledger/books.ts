@@ -13,7 +13,7 @@ import type { Entered } from "./counts.ts";
 import { Explainer } from "./explain.ts";
 import type { Judged } from "./explain.ts";
 import { byVersion, NOTES, sumOf, withNote } from "./sum.ts";
-import { stratumOf, Tally } from "./tally.ts";
+import { Tally } from "./tally.ts";
 import { between, sum } from "./totals.ts";
 import type { Span } from "./totals.ts";
 import type { Evidence, HostCounts, LedgerSum, RolloutLedger, Snapshot, Totals } from "./types.ts";
@@ -40,7 +40,7 @@ export class Books {
   readonly #tallies = new Map<string, Tally>();
   /** By rollout: the tally as its ledger began. */
   readonly #starts = new Map<string, Tally>();
-  readonly #asked = new Map<string, Asked>();
+  readonly #asked = new Map<string, { readonly changes: number; readonly traffic: Traffic }>();
   readonly #explainer = new Explainer();
 
   /** `at`: monotonic; what was pending when the controller stopped gets its whole grace again. */
@@ -141,7 +141,7 @@ export class Books {
       this.#asked.delete(rollout);
     } else if (!this.#starts.has(rollout)) {
       const start = new Tally();
-      for (const [host, agent] of Object.entries(baseline)) start.put(stratumOf(host), agent);
+      for (const agent of Object.values(baseline)) start.put(agent);
       this.#starts.set(rollout, start);
     }
   }
@@ -180,24 +180,16 @@ export class Books {
 
   /** Per version, since the rollout began, over the hosts. */
   traffic(rollout: string): Traffic {
-    return this.#traffic(rollout).traffic;
-  }
-
-  /** The same by groups of hosts; none of a rollout that has ended. */
-  strata(rollout: string): Readonly<Record<string, Traffic>> {
-    return this.#traffic(rollout).strata;
-  }
-
-  #traffic(rollout: string): Asked {
     const changes = this.#tallies.get(this.#ledgers.get(rollout)?.service ?? "")?.changes ?? 0;
     const known = this.#asked.get(rollout);
-    if (known?.changes === changes) return known;
-    const ledger = this.#ledgers.get(rollout);
-    const parts = ledger?.end === null ? this.#tallyOf(ledger.service).strata(this.#starts.get(rollout)) : [];
-    const strata = Object.fromEntries([...parts].map(([stratum, versions]) => [String(stratum), trafficOf(versions)]));
-    const asked = { changes, traffic: trafficOf(this.versions(rollout)), strata };
-    if (this.#starts.has(rollout)) this.#asked.set(rollout, asked);
-    return asked;
+    if (known?.changes === changes) return known.traffic;
+    const traffic = Object.fromEntries(
+      Object.entries(this.versions(rollout)).map(([version, t]) => {
+        return [version, { requests: t.started, errors: t.errors, lost: sum(t.lost), latency: t.latency }];
+      }),
+    );
+    if (this.#starts.has(rollout)) this.#asked.set(rollout, { changes, traffic });
+    return traffic;
   }
 
   /** The same with everything counted. */
@@ -280,7 +272,7 @@ export class Books {
     for (const ledger of [...this.#ledgers.values()]) {
       if (ledger.end !== null || !agent.knows(ledger.service)) continue;
       const totals = agent.totals(ledger.service);
-      this.#starts.get(ledger.rollout)?.put(stratumOf(agent.host), totals);
+      this.#starts.get(ledger.rollout)?.put(totals);
       this.#put({ ...ledger, baseline: { ...ledger.baseline, [agent.host]: totals } });
     }
   }
@@ -339,19 +331,6 @@ export class Books {
 }
 
 type Traffic = Readonly<Record<string, VersionTraffic>>;
-/** What was answered last, while nothing is counted anew. */
-interface Asked {
-  readonly changes: number;
-  readonly traffic: Traffic;
-  readonly strata: Readonly<Record<string, Traffic>>;
-}
-
-const trafficOf = (versions: Readonly<Record<string, Totals>>): Traffic =>
-  Object.fromEntries(
-    Object.entries(versions).map(([version, t]) => {
-      return [version, { requests: t.started, errors: t.errors, lost: sum(t.lost), latency: t.latency }];
-    }),
-  );
 
 /** An instance that is up tells nothing; one that ended tells more than one that is only slow to start. */
 function tells(instance: InstanceReport, known: InstanceReport | undefined): boolean {

@@ -9,7 +9,6 @@
  */
 import { LOSS_CAUSES } from "../../proto/contract/report.ts";
 import type { Incident, Report, TrafficReport } from "../../proto/contract/report.ts";
-import { stratumOf } from "./tally.ts";
 import type { Tally } from "./tally.ts";
 import { add, subtract, totalsOf, ZERO } from "./totals.ts";
 import type { HostCounts, HostTotals, Loss, ServiceCounts, Totals } from "./types.ts";
@@ -49,7 +48,6 @@ export class AgentCounts {
   dirty = false;
   /** Set by what must not be taken twice (losses, incidents): stored at the next checkpoint, whatever waits longer. */
   urgent = false;
-  readonly #stratum: number;
   readonly #tally: (service: string) => Tally;
   #boot = "";
   #incidentSeq = 0;
@@ -58,7 +56,6 @@ export class AgentCounts {
   /** `tally`: where a service's counts are summed over all agents; what is entered here is entered there too. */
   constructor(host: string, role: "host" | "gateway", tally: (service: string) => Tally, stored?: HostCounts) {
     this.host = host;
-    this.#stratum = stratumOf(host);
     this.#role = role;
     this.#tally = tally;
     if (stored === undefined) return;
@@ -66,7 +63,7 @@ export class AgentCounts {
     this.#incidentSeq = stored.incidentSeq;
     for (const [name, page] of Object.entries(stored.services)) {
       this.#services.set(name, pageOf(page));
-      tally(name).put(this.#stratum, this.totals(name));
+      tally(name).put(this.totals(name));
     }
   }
 
@@ -77,9 +74,9 @@ export class AgentCounts {
   /** What it has counted so far is of its new role from now on. */
   set role(role: "host" | "gateway") {
     if (role === this.#role) return;
-    for (const name of this.#services.keys()) this.#tally(name).put(this.#stratum, this.totals(name), -1);
+    for (const name of this.#services.keys()) this.#tally(name).put(this.totals(name), -1);
     this.#role = role;
-    for (const name of this.#services.keys()) this.#tally(name).put(this.#stratum, this.totals(name));
+    for (const name of this.#services.keys()) this.#tally(name).put(this.totals(name));
   }
 
   enter(report: Report, atMs: number): Entered {
@@ -122,14 +119,14 @@ export class AgentCounts {
     const carried = new Set([...page.last.values()].map((row) => row.version));
     const gone = [...page.versions].filter(([version]) => version !== "" && !carried.has(version));
     if (gone.length === 0) return;
-    this.#tally(service).put(this.#stratum, this.totals(service), -1);
+    this.#tally(service).put(this.totals(service), -1);
     let folded = page.versions.get("") ?? ZERO;
     for (const [version, totals] of gone) {
       folded = add(folded, totals);
       page.versions.delete(version);
     }
     page.versions.set("", folded);
-    this.#tally(service).put(this.#stratum, this.totals(service));
+    this.#tally(service).put(this.totals(service));
     this.dirty = true;
   }
 
@@ -168,7 +165,7 @@ export class AgentCounts {
       const totals = totalsOf(row);
       const difference = subtract(totals, last.totals);
       page.versions.set(row.version, add(page.versions.get(row.version) ?? ZERO, difference));
-      this.#tally(row.service).add(this.#stratum, this.#role, row.version, difference);
+      this.#tally(row.service).add(this.#role, row.version, difference);
       last.totals = totals;
       this.dirty = true;
       for (const [i, count] of difference.lost.entries()) {
@@ -193,7 +190,7 @@ export class AgentCounts {
     if (page === undefined) {
       page = { inFlight: 0, wasInFlight: 0, served: false, versions: new Map(), last: new Map() };
       this.#services.set(service, page);
-      this.#tally(service).put(this.#stratum, { role: this.#role, inFlight: 0, versions: {} });
+      this.#tally(service).put({ role: this.#role, inFlight: 0, versions: {} });
     }
     return page;
   }

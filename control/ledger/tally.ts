@@ -6,7 +6,6 @@
  */
 import { LATENCY_BUCKETS } from "../../proto/contract/histogram.ts";
 import { CUT_CAUSES, LOSS_CAUSES } from "../../proto/contract/report.ts";
-import { stickyPoint } from "../../proto/contract/split.ts";
 import type { Role } from "../../proto/contract/session.ts";
 import type { Span } from "./totals.ts";
 import type { HostTotals, Totals } from "./types.ts";
@@ -21,12 +20,6 @@ const PLAIN = [
   "tunnels",
   "eventStreams",
 ] as const satisfies readonly (keyof Totals)[];
-
-/** Groups of hosts whose counts are also kept apart. */
-const STRATA = 32;
-
-/** By the name alone, so that a controller that starts anew goes on with the same groups. */
-export const stratumOf = (host: string): number => stickyPoint(host) % STRATA;
 
 type Sums = Float64Array;
 /** One array a version: the plain counts, then lost by cause, cut by cause, latency by bucket. */
@@ -46,8 +39,6 @@ const side = (): Side => ({ agents: 0, inFlight: 0, versions: new Map() });
 
 export class Tally {
   readonly #sides: Readonly<Record<Role, Side>> = { host: side(), gateway: side() };
-  /** Hosts alone, by stratum. */
-  readonly #strata = new Map<number, Side>();
   /** Grows with every change: what was made of an earlier state is known to be old. */
   changes = 0;
 
@@ -57,11 +48,10 @@ export class Tally {
   }
 
   /** All that one agent has counted: put in, or with `sign` -1 taken out again. */
-  put(stratum: number, agent: HostTotals, sign: 1 | -1 = 1): void {
+  put(agent: HostTotals, sign: 1 | -1 = 1): void {
     this.#sides[agent.role].agents += sign;
     this.level(agent.role, sign * agent.inFlight);
-    for (const [version, totals] of Object.entries(agent.versions))
-      this.add(stratum, agent.role, version, totals, sign);
+    for (const [version, totals] of Object.entries(agent.versions)) this.add(agent.role, version, totals, sign);
   }
 
   level(role: Role, change: number): void {
@@ -69,24 +59,16 @@ export class Tally {
     this.changes += 1;
   }
 
-  add(stratum: number, role: Role, version: string, totals: Totals, sign: 1 | -1 = 1): void {
+  add(role: Role, version: string, totals: Totals, sign: 1 | -1 = 1): void {
     this.changes += 1;
-    plus(sumsOf(this.#sides[role], version), totals, sign);
-    if (role !== "host") return;
-    const part = this.#strata.get(stratum) ?? side();
-    this.#strata.set(stratum, part);
-    plus(sumsOf(part, version), totals, sign);
-  }
-
-  /** By stratum, what was counted at its hosts since `start` was this tally. */
-  strata(start: Tally | undefined): ReadonlyMap<number, Readonly<Record<string, Totals>>> {
-    const parts = [...this.#strata].map(([stratum, { versions }]) => {
-      return [
-        stratum,
-        differences(versions, start === undefined ? undefined : start.#strata.get(stratum)?.versions),
-      ] as const;
-    });
-    return new Map(parts);
+    const sums = this.#sums(role, version);
+    const plus = (at: number, count: number): void => {
+      sums[at] = (sums[at] ?? 0) + sign * count;
+    };
+    for (const [i, key] of PLAIN.entries()) plus(i, totals[key]);
+    for (const [i, count] of totals.lost.entries()) plus(LOST_AT + i, count);
+    for (const [i, count] of totals.cut.entries()) plus(CUT_AT + i, count);
+    for (const [bucket, count] of totals.latency) plus(LATENCY_AT + bucket, count);
   }
 
   /** By role, what was counted since `start` was this tally; levels are as of now. */
@@ -96,35 +78,20 @@ export class Tally {
       .map((role) => {
         const { versions, inFlight } = this.#sides[role];
         const known = start === undefined ? undefined : start.#sides[role].versions;
-        return { role, inFlight, versions: differences(versions, known) };
+        const rows = [...versions].map(([version, sums]) => [version, difference(sums, known?.get(version))] as const);
+        return { role, inFlight, versions: Object.fromEntries(rows) };
       });
   }
-}
 
-function sumsOf({ versions }: Side, version: string): Sums {
-  let sums = versions.get(version);
-  if (sums === undefined) {
-    sums = new Float64Array(LENGTH);
-    versions.set(version, sums);
+  #sums(role: Role, version: string): Sums {
+    const { versions } = this.#sides[role];
+    let sums = versions.get(version);
+    if (sums === undefined) {
+      sums = new Float64Array(LENGTH);
+      versions.set(version, sums);
+    }
+    return sums;
   }
-  return sums;
-}
-
-function plus(sums: Sums, totals: Totals, sign: 1 | -1): void {
-  const add = (at: number, count: number): void => {
-    sums[at] = (sums[at] ?? 0) + sign * count;
-  };
-  for (const [i, key] of PLAIN.entries()) add(i, totals[key]);
-  for (const [i, count] of totals.lost.entries()) add(LOST_AT + i, count);
-  for (const [i, count] of totals.cut.entries()) add(CUT_AT + i, count);
-  for (const [bucket, count] of totals.latency) add(LATENCY_AT + bucket, count);
-}
-
-function differences(
-  now: ReadonlyMap<string, Sums>,
-  start: ReadonlyMap<string, Sums> | undefined,
-): Readonly<Record<string, Totals>> {
-  return Object.fromEntries([...now].map(([version, sums]) => [version, difference(sums, start?.get(version))]));
 }
 
 /** Never below zero: after a crash the books of an agent may be older than the start, until its next report. */

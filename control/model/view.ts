@@ -13,11 +13,6 @@ export interface FleetView {
   readonly hosts: Readonly<Record<string, HostView>>;
   /** Traffic of the service per revision's version since the rollout began, over the whole fleet, counted at hosts. */
   readonly traffic: Readonly<Record<string, VersionTraffic>>;
-  /**
-   * The same by groups of hosts (`stratumOf`), by their names: what strikes one instance shows in one of them, and what
-   * is wrong with a version in all.
-   */
-  readonly strata: Readonly<Record<string, Readonly<Record<string, VersionTraffic>>>>;
   /** Losses since the rollout began that no known incident explains. */
   readonly unexplainedLoss: number;
 }

@@ -43,7 +43,6 @@ export class IdealFleet {
       change,
       hosts: Object.fromEntries(hosts.map((host) => [host.name, host])),
       traffic: {},
-      strata: {},
       unexplainedLoss: 0,
     };
   }

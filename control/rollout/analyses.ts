@@ -7,10 +7,11 @@
 import type { AnalysisSpec } from "../../proto/contract/spec/types.ts";
 import type { AnalysisRun } from "../model/analysis.ts";
 import type { Rollout } from "../model/rollout.ts";
+import type { VersionTraffic } from "../model/view.ts";
 import { advanceRun, beginRun, conclude, enough } from "./analysis/run.ts";
 import type { AnalysisFacts } from "./analysis/run.ts";
 import type { Draft } from "./draft.ts";
-import { programOver, splits } from "./program.ts";
+import { programOver } from "./program.ts";
 
 export const BACKGROUND = "background";
 
@@ -113,8 +114,7 @@ function facts(draft: Draft): AnalysisFacts {
     canary: to.version,
     // One label for both: their answers can't be told apart, and nothing is concluded from them.
     stable: from === null || from.version === to.version ? null : from.version,
-    traffic: view.traffic,
-    strata: splits(rollout) ? view.strata : {},
+    traffic: view.traffic as Readonly<Record<string, VersionTraffic>>,
     inFlight,
     ready,
     measurements: context.measurements,

@@ -13,11 +13,6 @@ export interface AnalysisFacts {
   readonly stable: string | null;
   /** Totals since the rollout began. */
   readonly traffic: Readonly<Record<string, VersionTraffic>>;
-  /**
-   * The same by groups of hosts that serve both versions: what strikes one instance shows in one of them. Empty: where
-   * hosts serve one version each, so that a group compares nothing.
-   */
-  readonly strata?: Readonly<Record<string, Readonly<Record<string, VersionTraffic>>>>;
   /** Requests in flight, and ready instances, of a version. */
   readonly inFlight: Readonly<Record<string, number>>;
   readonly ready: Readonly<Record<string, number>>;

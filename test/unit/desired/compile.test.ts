@@ -36,16 +36,7 @@ const said = (name: string, patch: Partial<HostView> = {}): HostView => ({
 });
 const view = (...hosts: readonly HostView[]): ReadonlyMap<string, FleetView> =>
   new Map([
-    [
-      "shop",
-      {
-        change: 0,
-        traffic: {},
-        strata: {},
-        unexplainedLoss: 0,
-        hosts: Object.fromEntries(hosts.map((h) => [h.name, h])),
-      },
-    ],
+    ["shop", { change: 0, traffic: {}, unexplainedLoss: 0, hosts: Object.fromEntries(hosts.map((h) => [h.name, h])) }],
   ]);
 
 function base(patch: Partial<CompileInput> = {}): CompileInput {

@@ -140,10 +140,7 @@ test("desired state that is kept is the one compiled afresh, whatever changed in
           revisions: inputs.flatMap((input) => input.revisions),
           desires: new Map(rollouts.map((of) => [of.service, desires(of)])),
           views: new Map(
-            [...world.views].map(([name, hosts]) => [
-              name,
-              { change: 0, hosts, traffic: {}, strata: {}, unexplainedLoss: 0 },
-            ]),
+            [...world.views].map(([name, hosts]) => [name, { change: 0, hosts, traffic: {}, unexplainedLoss: 0 }]),
           ),
         });
         const changed = kept.update(inputs, world.hosts);

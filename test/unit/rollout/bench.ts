@@ -87,7 +87,6 @@ export class Bench {
       change: this.rollout.change,
       hosts: Object.fromEntries(hosts.map((host) => [host.name, host])),
       traffic: this.traffic,
-      strata: {},
       unexplainedLoss: this.unexplainedLoss,
       ...patch,
     };
