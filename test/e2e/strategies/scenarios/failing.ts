@@ -1,7 +1,7 @@
 /** A new version that fails, at each stage of its way: found out by what is there to find it, and taken back. */
 import assert from "node:assert/strict";
 import { EXIT } from "../../../../proto/contract/limits.ts";
-import { HEALTHY_DEADLINE, limit, sequential, STRATEGIES, strategyOf } from "../documents.ts";
+import { HEALTHY_DEADLINE, limit, sequential, SERVICE, STRATEGIES, strategyOf } from "../documents.ts";
 import type { Strategy, StrategyName } from "../documents.ts";
 import { PROMPT_MIX } from "../scene.ts";
 import type { End, Scenario, Scene } from "../scene.ts";
@@ -101,6 +101,26 @@ export const failing: readonly Scenario[] = [
       const { changes, why } = ERRORS[scene.strategy];
       const longer = scene.strategy === "canary weighted" ? slowly(20, "30s") : {};
       return takenBack(scene, "errors=30%", { ...longer, ...changes }, { why, appErrors: true });
+    },
+  },
+  {
+    name: "errors, in a program too short for the test: not promoted",
+    on: ["canary weighted"],
+    play: async (scene) => {
+      const steps = [{ setWeight: 20 }, { pause: { duration: "2s" } }];
+      const changes = { ...background(sequential("errors", 0.01)), steps, progressDeadline: "15s" };
+      const rollout = await scene.deploy({ behaviour: "errors=30%", strategy: strategyOf(scene.strategy, changes) });
+      const waited = await rollout.cli;
+      assert.equal(waited.exitCode, EXIT.inconclusive, waited.said);
+      const view = await scene.rig.rollout(rollout.rollout);
+      assert.equal(view.split?.weight, 2_000, "it has not got more than its step gave it");
+      assert.match(view.message, /Paused \(Inconclusive\): .*; `promote` goes on all the same/);
+      scene.note(view.message);
+      const cli = scene.rig.baton("rollout", "abort", SERVICE, "--reason", "it errs", "--wait");
+      return {
+        ...{ rollout: { ...rollout, cli }, stage: "RolledBack", exitCode: EXIT.failed },
+        ...{ why: /it errs/, appErrors: true },
+      };
     },
   },
   {
