@@ -8,7 +8,6 @@ import type { AgentMessage } from "../../../proto/contract/session.ts";
 import { SESSION } from "../../../proto/contract/limits.ts";
 import type { Timer } from "../../../proto/kernel/clock.ts";
 import { silentLog } from "../../../proto/kernel/log.ts";
-import { stratumOf } from "../../../control/ledger/tally.ts";
 import type { ExternalMeasurement } from "../../../control/model/analysis.ts";
 import type { Command, JournalEntry, Rollout } from "../../../control/model/rollout.ts";
 import type { Host, Revision, Service } from "../../../control/model/service.ts";
@@ -62,7 +61,7 @@ export class SimController {
   revisions: readonly Revision[] = [];
   readonly journal: JournalEntry[] = [];
   readonly past: Rollout[] = [];
-  readonly counts = new Counts((host) => String(stratumOf(host)));
+  readonly counts = new Counts();
   rounds = 0;
   /** Told of every rollout that is over. */
   onEnd: (rollout: Rollout) => void = () => undefined;
@@ -271,7 +270,6 @@ export class SimController {
     return {
       ...this.#wanted.view("shop", this.rollout?.id ?? ""),
       traffic: counts.traffic(),
-      strata: counts.strata(),
       unexplainedLoss: counts.unexplainedLosses,
     };
   }

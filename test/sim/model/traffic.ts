@@ -71,7 +71,7 @@ export class Traffic {
     // An octave a bucket: what is slow is slow by more than that, and there is little to carry about.
     let bad = 0;
     for (let n = 0; n < STANDS_FOR && errors > 0; n++) if (random.next() < errors) bad += 1;
-    this.#world.count(instance.version, host.name, STANDS_FOR, bad, bucketOf(ms * 1_000) & ~7);
+    this.#world.count(instance.version, STANDS_FOR, bad, bucketOf(ms * 1_000) & ~7);
   }
 
   cut(instance: SimInstance): void {

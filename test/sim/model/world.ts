@@ -225,8 +225,8 @@ export class World {
     if (gateway?.reachable !== false && this.controller.service.stable !== 0) this.lost += 1;
   }
 
-  count(version: string, host: string, requests: number, errors: number, bucket: number): void {
-    this.controller.counts.add(version, host, requests, errors, bucket);
+  count(version: string, requests: number, errors: number, bucket: number): void {
+    this.controller.counts.add(version, requests, errors, bucket);
   }
 
   addRevision(revision: Revision, behaviour: Behaviour): void {

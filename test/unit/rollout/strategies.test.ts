@@ -1,7 +1,7 @@
 /** Canary and blueGreen: what is asked of hosts at each step, what a step waits for, and how it goes back. */
 import { describe as group, expect, test } from "vitest";
 import { describe } from "../../../control/rollout/describe.ts";
-import { desires, step } from "../../../control/rollout/engine.ts";
+import { begin, desires, step } from "../../../control/rollout/engine.ts";
 import { programOf, stepText } from "../../../control/rollout/program.ts";
 import type {
   AnalysisSpec,
@@ -378,6 +378,31 @@ group("what the model world found", () => {
     expect(weights(bench)).toEqual([null, 0, null]);
     bench.says.set("b", { ...bench.says.get("b"), appliedHash: "agreed" });
     expect(bench.rest().track("b").revisions).toEqual([{ revision: 1, mode: "serving" }]);
+  });
+
+  test("superseded while it goes back, a host that still shares is taken on with all of it on the old version", () => {
+    const bench = splitting(canary([weight(10), pause(null)]));
+    unconfirmed(bench, "b");
+    bench.say({ kind: "abort", actor: "ops", reason: "" });
+    bench.rest().say({ kind: "supersede", actor: "ops", by: "shop-2" });
+    const to = { ...bench.to, revision: 3 };
+    const hosts = HOSTS;
+    const input = {
+      id: "shop-2",
+      service: "shop",
+      from: bench.from,
+      to,
+      hosts,
+      now: bench.now,
+      actor: "ops",
+      epoch: 1,
+    };
+    const { rollout } = begin({ ...input, over: bench.rollout });
+    expect(rollout.hosts.find((track) => track.host === "b")?.revisions).toEqual([
+      { revision: 2, mode: "draining" },
+      { revision: 1, mode: "serving" },
+    ]);
+    expect(desires(rollout).map((desire) => desire.split)).toEqual([null, null, null]);
   });
 
   test("going back, the canary goes on serving where the old version is down, until that is ready again", () => {
