@@ -129,6 +129,11 @@ export class SimAgent {
     return !this.partitioned && !this.down;
   }
 
+  /** It has taken nothing since its machine came back, or since it was in touch again. */
+  get justBack(): boolean {
+    return this.outOfTouchAt > Number.NEGATIVE_INFINITY;
+  }
+
   get service(): AssignedService | null {
     return this.live?.services.find(({ name }) => name === SHOP) ?? null;
   }
@@ -377,9 +382,16 @@ export class SimAgent {
     this.servesSince = this.#world.time.now();
   }
 
-  /** What takes new requests here. */
+  /**
+   * What takes new requests here. When nothing that is to serve can, the newest of what drains and is well does until it
+   * can (agent/core/apply/table.ts).
+   */
   able(): SimInstance[] {
-    return this.instances.filter((one) => one.up && one.mode === "serving" && one.weight > 0);
+    const able = this.instances.filter((one) => one.up && one.mode === "serving" && one.weight > 0);
+    if (able.length > 0 || !this.instances.some((one) => one.mode === "serving" && one.weight > 0)) return able;
+    const draining = this.instances.filter((one) => one.up && one.mode === "draining" && !one.leaving);
+    const newest = Math.max(...draining.map((one) => one.revision));
+    return draining.filter((one) => one.revision === newest);
   }
 
   /** An instance that takes a new request, by weight, if there is one. */
@@ -387,9 +399,9 @@ export class SimAgent {
     if (this.down) return undefined;
     const able = this.able();
     if (able.length <= 1) return able[0];
-    let at = this.#world.random.next() * able.reduce((sum, one) => sum + one.weight, 0);
+    let at = this.#world.random.next() * able.reduce((sum, one) => sum + Math.max(1, one.weight), 0);
     for (const one of able) {
-      at -= one.weight;
+      at -= Math.max(1, one.weight);
       if (at < 0) return one;
     }
     return able.at(-1);

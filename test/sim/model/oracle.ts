@@ -45,14 +45,16 @@ export function onApply(agent: SimAgent, next: AssignedService | null, truth: Tr
   const serving = [...was].filter(([revision, share]) => takes(share) && up(revision));
   const kept = serving.some(([revision]) => takes(will.get(revision)));
   const replaced = [...will].some(([revision, share]) => takes(share) && agent.everReady.has(revision));
-  if (serving.length > 0 && !kept && !replaced && senders.length > 0) {
+  // Its machine is just back, and what it was asked before that arrives now: what drains stands in at the agent.
+  const standsIn = agent.justBack && serving.some(([revision]) => will.get(revision)?.mode === "draining");
+  if (serving.length > 0 && !kept && !replaced && !standsIn && senders.length > 0) {
     found.push(`I1: ${agent.name} stops serving with nothing ready, while ${senders.join(", ")} sends to it`);
   }
   // I1: no share, no route and no mirror for a version that was never ready here, as long as another one is.
   for (const [revision, share] of will) {
     const before = was.get(revision);
     const more = takes(share) && share.weight > (takes(before) ? (before?.weight ?? 0) : 0);
-    if (more && serving.length > 0 && !agent.everReady.has(revision) && senders.length > 0) {
+    if (more && serving.length > 0 && !agent.everReady.has(revision) && !standsIn && senders.length > 0) {
       found.push(`I1: ${agent.name} gives ${share.weight} to revision ${revision}, which was never ready there`);
     }
   }
@@ -105,8 +107,8 @@ export function onPlan(plan: Plan, truth: Truth): readonly string[] {
     if (begins && after.stage.kind === "step" && track.goal !== 0)
       found.push(...stopped(plan, `${track.host} begins`, truth));
   }
-  if (after.split.weight > before.split.weight && after.stage.kind === "step" && plan.said === null) {
-    found.push(...stopped(plan, `the weight rises to ${after.split.weight}`, truth));
+  if (splitting(after) && after.split.weight > before.split.weight && plan.said === null) {
+    if (after.stage.kind === "step") found.push(...stopped(plan, `the weight rises to ${after.split.weight}`, truth));
     for (const track of before.hosts.filter((one) => one.stage === "splitting")) {
       if (heard(context.view.hosts[track.host]) && !inStep(plan, track.host, truth))
         found.push(`I5: the weight rises to ${after.split.weight}, and ${track.host} is not where it was asked to be`);

@@ -21,7 +21,7 @@ export interface TrafficWorld {
   readonly agents: readonly SimAgent[];
   agentNamed(name: string): SimAgent | undefined;
   behaviour(revision: number, host: string): Behaviour;
-  count(version: string, host: string, requests: number, errors: number, bucket: number): void;
+  count(version: string, requests: number, errors: number, bucket: number): void;
   lose(gateway: SimAgent | null): void;
 }
 

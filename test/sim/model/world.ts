@@ -267,8 +267,8 @@ export class World {
     if (rollout?.to !== revision || agent.down) return;
     if (stage !== "promoting" && stage !== "draining" && stage !== "finalizing") return;
     const track = rollout.hosts.find(({ host }) => host === agent.name);
-    const fresh = agent.outOfTouchAt > Number.NEGATIVE_INFINITY;
-    if (track?.stage === "done" && !fresh) this.violate(`${agent.name} starts revision ${revision} anew at promotion`);
+    if (track?.stage === "done" && !agent.justBack)
+      this.violate(`${agent.name} starts revision ${revision} anew at promotion`);
   }
 
   /** Whole numbers below `below`, from the world's own chance. */
