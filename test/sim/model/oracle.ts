@@ -69,6 +69,8 @@ export function onApply(agent: SimAgent, next: AssignedService | null, truth: Tr
     const { timeoutMs } = agent.service?.drain ?? { timeoutMs: 0 };
     for (const instance of mode === "serving" ? [] : of(revision)) {
       const overdue = mode === "draining" && truth.now - instance.drainSince >= timeoutMs;
+      // It stands in for what should serve and can't, so requests may have come after the report: the agent drains it.
+      if (mode === "draining" && serving.length === 0) continue;
       if (instance.inFlight > 0 && !(overdue && (truth.policyCuts || truth.operatorCut))) {
         found.push(`I2: ${agent.name} retires revision ${revision} with ${instance.inFlight} in flight`);
       }
