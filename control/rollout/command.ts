@@ -103,6 +103,9 @@ function refusal(rollout: Rollout, said: Command, context: Context): string | nu
       if (back && pause?.reason !== "DrainTimeout") {
         return `${id} is rolling back; \`baton deploy ${service}\` with a newer revision takes over from it`;
       }
+      if (pause !== null && ONLY_RESUME.has(pause.reason)) {
+        return `${id} is paused for ${pause.reason}, which promoting does not end; \`baton rollout resume ${service}\` goes on all the same, \`baton rollout status ${service}\` says what it waits for`;
+      }
       if (pause?.reason === "Unhealthy" || pause?.reason === "UnexplainedLoss") {
         return `${id} is paused for ${pause.reason}; \`baton rollout resume ${service}\` goes on all the same, \`baton rollout abort ${service}\` rolls back`;
       }
@@ -182,6 +185,9 @@ function resume(draft: Draft, actor: string): void {
   }
   draft.note("Resumed", `${actor} goes on after ${pause.reason}: ${pause.message}`, actor);
 }
+
+/** What is waited for is not the program. */
+const ONLY_RESUME: ReadonlySet<Pause["reason"]> = new Set(["FleetPartitioned", "Rejected", "InvariantViolation"]);
 
 const PROMOTABLE: ReadonlySet<Pause["reason"]> = new Set([
   "DrainTimeout",

@@ -140,20 +140,24 @@ function bakeLeft(rollout: Rollout, now: Millis): string {
   return formatDuration(Math.ceil(left / 1_000) * 1_000);
 }
 
-const WAY_ON: Readonly<Record<Pause["reason"], string>> = {
-  Manual: "`resume` goes on, `abort` rolls back",
-  Step: "`promote` goes on, `abort` rolls back",
-  AwaitingApproval: "`promote` approves, `abort` rolls back",
-  Inconclusive: "`promote` goes on all the same, `resume` measures again, `abort` rolls back",
-  FleetPartitioned: "it goes on by itself when they report again, `resume` goes on without them, `abort` rolls back",
-  DrainTimeout: "`resume` waits as long again, `promote` ends what is in flight, `abort` rolls back",
-  UnexplainedLoss: "`resume` goes on all the same, `abort` rolls back",
-  Rejected: "mend the host and it goes on by itself, or `abort` rolls back",
-  Unhealthy: "`abort` rolls back, `resume` gives it another chance",
-  InvariantViolation: "a defect of Baton's, nothing was done; `resume` plans again, `abort` rolls back",
+/** What moves it on, clause by clause; going back is said last, where it is not going back already. */
+const WAY_ON: Readonly<Record<Pause["reason"], readonly string[]>> = {
+  Manual: ["`resume` goes on"],
+  Step: ["`promote` goes on"],
+  AwaitingApproval: ["`promote` approves"],
+  Inconclusive: ["`promote` goes on all the same", "`resume` measures again"],
+  FleetPartitioned: ["it goes on by itself when they report again", "`resume` goes on without them"],
+  DrainTimeout: ["`resume` waits as long again", "`promote` ends what is in flight"],
+  UnexplainedLoss: ["`resume` goes on all the same"],
+  Rejected: ["mend the host and it goes on by itself, or at once with `resume`"],
+  Unhealthy: ["`resume` gives it another chance"],
+  InvariantViolation: ["a defect of Baton's, nothing was done", "`resume` plans again"],
 };
 
 function paused(rollout: Rollout, pause: Pause): string {
-  const back = rollout.stage.kind === "rolling-back" ? "Rolling back, held up" : "Paused";
-  return `${back} (${pause.reason}): ${pause.message}; ${WAY_ON[pause.reason]} (\`baton rollout … ${rollout.service}\`).`;
+  const { service, stage } = rollout;
+  const back = stage.kind === "rolling-back";
+  const way = [...WAY_ON[pause.reason], ...(back ? [] : ["`abort` rolls back"])].join(", ");
+  const commands = way.replaceAll(/`(resume|promote|abort)`/g, `\`baton rollout $1 ${service}\``);
+  return `${back ? "Rolling back, held up" : "Paused"} (${pause.reason}): ${pause.message}; ${commands}.`;
 }

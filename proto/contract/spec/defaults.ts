@@ -36,8 +36,8 @@ const strategy = {
 const analysis = {
   /** A step's, when not every metric has a count; Argo would never end it. */
   durationMs: 300_000,
-  /** Reports come four times a second, so that a bad version is told within seconds. */
-  sequentialIntervalMs: 2_000,
+  /** Looking more often finds little sooner (test/sim/judge) and is stored each time; a bad minute weighs more then. */
+  sequentialIntervalMs: 10_000,
   trafficIntervalMs: 10_000,
   /** Prometheus scrapes every 15 to 60 seconds: asking more often shows the same samples. */
   externalIntervalMs: 30_000,

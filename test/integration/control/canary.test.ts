@@ -58,7 +58,7 @@ test("a canary's view: steps as they go, the split as asked and as applied, then
     ["setWeight 100 %", "to come"],
   ]);
   expect(paused).toMatchObject({ phase: "Paused", exitCode: 3, unconfirmed: [] });
-  expect(paused.message).toContain("`promote` goes on, `abort` rolls back");
+  expect(paused.message).toContain("`baton rollout promote shop` goes on, `baton rollout abort shop` rolls back");
   expect(paused.split).toEqual({
     weight: 2_000,
     sticky: "cookie shop-canary",

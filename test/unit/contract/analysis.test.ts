@@ -36,7 +36,7 @@ test("a metric of which little is said is measured as its source can be", () => 
   });
   expect(metricOf("name: e, sequential: { of: errors }")).toMatchObject({
     source: { kind: "sequential", of: "errors", alpha: 0.01, minRequests: 100 },
-    intervalMs: 2_000,
+    intervalMs: 10_000,
     success: null,
     failure: null,
   });

@@ -46,7 +46,7 @@ test("a canary of which nothing is said goes by small steps, and is judged", () 
       {
         name: "errors",
         source: { kind: "sequential", of: "errors", alpha: 0.01, minRequests: 100 },
-        intervalMs: 2_000,
+        intervalMs: 10_000,
       },
       { name: "latency", source: { kind: "sequential", of: "latency", alpha: 0.01, minRequests: 100 } },
     ],

@@ -367,7 +367,7 @@ group("what an operator is told", () => {
     bench.rest();
     expect(describe(bench.rollout, bench.context())).toBe(
       "Paused (FleetPartitioned): b: no report, and the lease ran out; it goes on by itself when they report again, " +
-        "`resume` goes on without them, `abort` rolls back (`baton rollout … shop`).",
+        "`baton rollout resume shop` goes on without them, `baton rollout abort shop` rolls back.",
     );
   });
 });

@@ -118,7 +118,7 @@ group("a canary by weight", () => {
     expect(bench.rollout.split.weight).toBe(5_000);
     bench.after(60_000);
     expect(bench.rollout.pause).toMatchObject({ reason: "Step" });
-    expect(describe(bench.rollout, bench.context())).toContain("`promote` goes on");
+    expect(describe(bench.rollout, bench.context())).toContain("`baton rollout promote shop` goes on");
     bench.say({ kind: "promote", actor: "ops", full: false });
     bench.rest();
     expect(bench.rollout.split.weight).toBe(10_000);

@@ -85,6 +85,7 @@ export const failing: readonly Scenario[] = [
   {
     name: "crash while it takes a share",
     on: STRATEGIES,
+    quick: ["canary weighted"],
     play: async (scene) => {
       const changes = scene.strategy === "canary weighted" ? slowly(20, "30s") : {};
       const end = await takenBack(scene, "crash-after-requests=12", changes, {
@@ -114,7 +115,7 @@ export const failing: readonly Scenario[] = [
       assert.equal(waited.exitCode, EXIT.inconclusive, waited.said);
       const view = await scene.rig.rollout(rollout.rollout);
       assert.equal(view.split?.weight, 2_000, "it has not got more than its step gave it");
-      assert.match(view.message, /Paused \(Inconclusive\): .*; `promote` goes on all the same/);
+      assert.match(view.message, /Paused \(Inconclusive\): .*; `baton rollout promote \S+` goes on all the same/);
       scene.note(view.message);
       const cli = scene.rig.baton("rollout", "abort", SERVICE, "--reason", "it errs", "--wait");
       return {

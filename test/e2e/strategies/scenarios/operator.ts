@@ -50,6 +50,38 @@ export const operator: readonly Scenario[] = [
     },
   },
   {
+    name: "it waits for approval, over a killed controller",
+    on: ["blueGreen"],
+    play: async (scene) => {
+      const strategy = strategyOf("blueGreen", { autoPromotionEnabled: false, autoPromotionSeconds: undefined });
+      const rollout = await scene.deploy({ strategy });
+      const waits = await rollout.cli;
+      assert.equal(waits.exitCode, EXIT.paused, waits.said);
+      await scene.rig.killController();
+      const view = await scene.until(rollout, "it still waits", (one) => one.reason === "AwaitingApproval");
+      assert.match(view.message, /is ready, and waits to be switched to; `baton rollout promote \S+` approves/);
+      const cli = scene.rig.promoted();
+      return { rollout: { ...rollout, cli }, stage: "Succeeded", exitCode: EXIT.done };
+    },
+  },
+  {
+    name: "the weight by hand, up and down",
+    on: ["canary weighted"],
+    play: async (scene) => {
+      const rollout = await midway(scene);
+      for (const weight of [9_000, 500, 3_000]) {
+        await scene.rig.weigh(weight);
+        await scene.until(rollout, `${weight / 100} % is applied, and no host is waited for`, (view) => {
+          const target = view.versions.find((version) => version.version === rollout.version);
+          const applied = target?.weightAsked === weight && target.weightApplied === weight;
+          return applied && view.hosts.every((host) => host.message === "");
+        });
+      }
+      await scene.rig.promote();
+      return { rollout, stage: "Succeeded", exitCode: EXIT.done };
+    },
+  },
+  {
     name: "superseded in mid-rollout: retarget",
     on: STRATEGIES,
     play: async (scene) => {

@@ -168,6 +168,7 @@ export const routing: readonly Scenario[] = [
   {
     name: "abort within scaleDownDelay: everything is back at once",
     on: ["blueGreen"],
+    quick: ["blueGreen"],
     play: async (scene) => {
       const before = await instances(scene);
       const strategy = strategyOf("blueGreen", { scaleDownDelay: "60s", postPromotionAnalysis: undefined });
