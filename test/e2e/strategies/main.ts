@@ -25,6 +25,8 @@ const { values } = parseArgs({
     list: { type: "boolean", default: false },
   },
 });
+/** 128 + SIGINT, as shells say it. */
+const INTERRUPTED = 130;
 const only = new RegExp(values.only, "i");
 const seed = Number(values.seed);
 
@@ -49,22 +51,29 @@ if (!values.list) {
 
 /** A scenario that failed may leave anything behind: the next one gets a cluster of its own. */
 async function playAll(strategy: StrategyName, scenarios: readonly Scenario[]): Promise<void> {
-  let rig: Rig | undefined;
+  let rig: Promise<Rig> | undefined;
+  const end = async (): Promise<void> => {
+    await (await rig)?.[Symbol.asyncDispose]();
+    rig = undefined;
+  };
+  // The cluster's processes lead groups of their own: nobody else would end them.
+  const interrupted = (): void => void end().finally(() => process.exit(INTERRUPTED));
+  process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
   try {
     for (const scenario of scenarios) {
-      rig ??= await Rig.start(strategy);
+      rig ??= Rig.start(strategy);
       try {
-        const row = await playScenario(rig, scenario, seed);
+        const row = await playScenario(await rig, scenario, seed);
         rows.push(row);
         say(line(row));
       } catch (error) {
         failed += 1;
         say(`FAILED  ${(error as Error).message}`);
-        await rig[Symbol.asyncDispose]();
-        rig = undefined;
+        await end();
       }
     }
   } finally {
-    await rig?.[Symbol.asyncDispose]();
+    process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
+    await end();
   }
 }

@@ -113,8 +113,12 @@ export class Rig implements AsyncDisposable {
     return this.#cluster.controller.call(Api.abort, { service: SERVICE, reason, actor: ACTOR });
   }
 
-  promote(full = false): Promise<RolloutView> {
-    return this.#cluster.controller.call(Api.promote, { service: SERVICE, full, actor: ACTOR });
+  promote(): Promise<RolloutView> {
+    return this.#cluster.controller.call(Api.promote, { service: SERVICE, full: false, actor: ACTOR });
+  }
+
+  weigh(weight: number): Promise<RolloutView> {
+    return this.#cluster.controller.call(Api.setWeight, { service: SERVICE, weight, actor: ACTOR });
   }
 
   /** `baton rollout promote --wait`. */
