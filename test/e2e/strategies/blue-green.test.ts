@@ -1,4 +1,8 @@
 /** See suite.ts: a representative part in every run, all of the matrix by SCENARIOS=all or `main.ts`. */
+import { expect } from "vitest";
 import { suite } from "./suite.ts";
 
-suite("blueGreen");
+suite("blueGreen", (row) => {
+  expect(row.requests).toBeGreaterThan(0);
+  expect(row.lostBaton).toBe(row.explained);
+});

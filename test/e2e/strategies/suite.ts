@@ -10,6 +10,7 @@ import type { StrategyName } from "./documents.ts";
 import { scenariosOf } from "./matrix.ts";
 import { Rig } from "./rig.ts";
 import { playScenario } from "./scene.ts";
+import type { Row } from "./scene.ts";
 import { line } from "./table.ts";
 
 const WANTED = process.env["SCENARIOS"] ?? "";
@@ -17,7 +18,8 @@ const SEED = Number(process.env["SEED"] ?? 1);
 /** A cluster's start and the longest scenario, on a busy machine. */
 const TIMEOUT_MS = 240_000;
 
-export function suite(strategy: StrategyName): void {
+/** `holds` asks of every scenario, once its own assertions have held, what its strategy promises in any case. */
+export function suite(strategy: StrategyName, holds: (row: Row) => void): void {
   describe(strategy, () => {
     let rig: Rig | undefined;
     const end = async (): Promise<void> => {
@@ -34,7 +36,9 @@ export function suite(strategy: StrategyName): void {
     test.each(chosen)("$name", { timeout: TIMEOUT_MS }, async (scenario) => {
       rig ??= await Rig.start(strategy);
       try {
-        console.log(line(await playScenario(rig, scenario, SEED)));
+        const row = await playScenario(rig, scenario, SEED);
+        console.log(line(row));
+        holds(row);
       } catch (error) {
         await end();
         throw error;
