@@ -184,7 +184,11 @@ export function closeMetric(metric: MetricRun, spec: MetricSpec): MetricRun {
 /** Null, or one clause: what a version that is to be promoted still owes this metric. */
 export function missing(metric: MetricRun, spec: MetricSpec): string | null {
   if (metric.phase === "successful") return null;
-  if (spec.source.kind === "sequential") return missingOf(metric.evidence, spec.source);
+  if (spec.source.kind === "sequential") {
+    const lacks = missingOf(metric.evidence, spec.source);
+    // The newest measurement says the same, with the counts and the e-value before it.
+    return lacks === null || measured(metric) === 0 ? lacks : metric.message;
+  }
   if (metric.counts.successful > 0) return null;
   return `none of ${times(numberDue(metric) - 1, "measurement")} was successful`;
 }

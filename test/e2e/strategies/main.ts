@@ -53,7 +53,8 @@ if (!values.list) {
 async function playAll(strategy: StrategyName, scenarios: readonly Scenario[]): Promise<void> {
   let rig: Promise<Rig> | undefined;
   const end = async (): Promise<void> => {
-    await (await rig)?.[Symbol.asyncDispose]();
+    // One that did not come up has ended itself.
+    await (await rig?.catch(() => undefined))?.[Symbol.asyncDispose]();
     rig = undefined;
   };
   // The cluster's processes lead groups of their own: nobody else would end them.

@@ -250,6 +250,8 @@ test("a version that looks worse and is not yet found so has not passed: a bad m
   run = advanceRun(run, at(5, 40));
   expect(run.phase).toBe("running");
   expect(enough(run)).toContain("looked worse of late");
+  // An operator who reads why it is not promoted wants the counts and not an opinion.
+  expect(enough(run)).toMatch(/failed \d+ of \d+ requests \([\d.]+ %\), .*: e-value [\d.]+ < \d+/);
   expect(conclude(run, at(6, 40)).phase).toBe("inconclusive");
   for (let step = 6; step <= 20; step++) run = advanceRun(run, at(step, 40));
   expect(enough(run)).toBeNull();
