@@ -58,6 +58,8 @@ export interface Request {
   readonly gateway: SimAgent | null;
   readonly host: SimAgent;
   readonly instance: SimInstance;
+  /** It went to an instance that drains, since nothing that is to serve could. */
+  readonly standIn: boolean;
   over: boolean;
 }
 

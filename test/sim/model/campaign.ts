@@ -107,18 +107,28 @@ function play(world: World, chance: Chance, round: number, tell: (line: string) 
   const nothingLost = mayLoseNothing(world, [stable, to, newer, service.stable], strikes);
   // Whatever was promoted in spite of its faults has been mended, so that the next rollout finds a fleet at rest.
   world.behaviours.set(service.stable, GOOD);
-  if (over) {
-    const { violations } = world;
-    world.run(REST_MS, () => violations.length > 0 || atRest(world).length === 0);
-    world.run(1_000);
-    for (const text of atRest(world)) world.violate(text);
-  }
+  if (over) for (const text of comesToRest(world)) world.violate(text);
   if (world.lost > 0 && nothingLost) {
     world.violate(`${world.lost} requests found nobody, and nothing was broken`);
   }
   world.laboratory.forget();
   forgetRevisions(world);
   return world.violations;
+}
+
+/** At rest, and still so a second later; what is not, when the time is over. */
+function comesToRest(world: World): readonly string[] {
+  const { options } = world.network;
+  world.network.options = { ...options, lossy: 0 };
+  let left: readonly string[] = [];
+  for (const end = world.now + REST_MS; world.now < end;) {
+    world.run(end - world.now, () => atRest(world).length === 0);
+    world.run(1_000);
+    left = atRest(world);
+    if (left.length === 0) break;
+  }
+  world.network.options = options;
+  return left;
 }
 
 /** Every version could serve, and nothing was taken down on purpose. */

@@ -12,7 +12,9 @@ export function atRest(world: World): readonly string[] {
   const hosts = stable === 0 ? [] : placed(controller.revision(stable).spec, controller.hosts);
   const found: string[] = [];
   for (const agent of world.agents) {
-    if (!controller.hosts.some((host) => host.name === agent.name)) found.push(`${agent.name} has yet to connect`);
+    const sync = controller.fleet.agent(agent.name)?.sync(world.now);
+    if (sync?.sync !== "SYNCED")
+      found.push(`at rest ${agent.name} is ${sync?.sync ?? "unknown"}: ${sync?.reason ?? ""}`);
     if (agent.role !== "host") continue;
     const there = agent.instances.map((one) => `r${one.revision} ${one.mode} ${one.weight}`).join(", ");
     const expected = hosts.includes(agent.name) ? `r${stable} serving 10000` : "";

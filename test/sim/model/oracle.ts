@@ -59,7 +59,7 @@ export function onApply(agent: SimAgent, next: AssignedService | null, truth: Tr
     }
   }
   for (const { name, revision } of [...(next?.routes ?? []), ...(next?.mirrors ?? [])]) {
-    if (!agent.everReady.has(revision) && serving.length > 0) {
+    if (!agent.everReady.has(revision) && serving.length > 0 && !agent.justBack) {
       found.push(`I1: ${agent.name} has route ${name} to revision ${revision}, which was never ready there`);
     }
   }
@@ -69,10 +69,10 @@ export function onApply(agent: SimAgent, next: AssignedService | null, truth: Tr
     const { timeoutMs } = agent.service?.drain ?? { timeoutMs: 0 };
     for (const instance of mode === "serving" ? [] : of(revision)) {
       const overdue = mode === "draining" && truth.now - instance.drainSince >= timeoutMs;
-      // It stands in for what should serve and can't, so requests may have come after the report: the agent drains it.
-      if (mode === "draining" && serving.length === 0) continue;
-      if (instance.inFlight > 0 && !(overdue && (truth.policyCuts || truth.operatorCut))) {
-        found.push(`I2: ${agent.name} retires revision ${revision} with ${instance.inFlight} in flight`);
+      // Where it stood in for what could not serve, requests may have come after the report: the agent drains those.
+      const inFlight = [...instance.requests].filter((request) => !request.standIn).length;
+      if (inFlight > 0 && !(overdue && (truth.policyCuts || truth.operatorCut))) {
+        found.push(`I2: ${agent.name} retires revision ${revision} with ${inFlight} in flight`);
       }
     }
     // I2: and never straight from serving, but where something ready takes over.

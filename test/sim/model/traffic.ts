@@ -64,7 +64,7 @@ export class Traffic {
     const ms = long ? LONG_MS : (1 + integer(random, LONGEST_MS)) * slow;
     instance.inFlight += 1;
     if (gateway !== null) gateway.inFlightTo.set(host.name, (gateway.inFlightTo.get(host.name) ?? 0) + 1);
-    const request: Request = { gateway, host, instance, over: false };
+    const request: Request = { gateway, host, instance, standIn: instance.mode === "draining", over: false };
     instance.requests.add(request);
     time.after(ms, () => this.#end(request));
     this.served += 1;
