@@ -18,6 +18,8 @@ import { sameJson } from "./same.ts";
 /** All that is known of one service. */
 export interface ServiceInput {
   readonly service: Service;
+  /** Sorted. Of all hosts, those that it may have to do with (concerned.ts): where it is not, nothing need be asked. */
+  readonly hosts: readonly Host[];
   readonly revisions: readonly Revision[];
   /** The active one. */
   readonly rollout: Rollout | undefined;
@@ -29,7 +31,8 @@ type Part = ReadonlyMap<string, readonly AssignedService[]>;
 
 interface Kept {
   readonly input: ServiceInput;
-  readonly hosts: readonly Host[];
+  /** Hosts that it has nothing to do with any more, but for gateways that may still have something in flight to them. */
+  readonly leaving: readonly Host[];
   /** What the part was made after: `compile` keeps endpoints by it. */
   readonly previous: Part;
   readonly part: Part;
@@ -44,7 +47,7 @@ export class Compiled {
   readonly #draining = new Set<string>();
 
   /** `services` in order. Answers the agents that are asked something else than before. */
-  update(services: readonly ServiceInput[], hosts: readonly Host[]): ReadonlySet<string> {
+  update(services: readonly ServiceInput[], host: (name: string) => Host | undefined): ReadonlySet<string> {
     const changed = new Set<string>();
     const names = new Set(services.map(({ service }) => service.name));
     for (const [name, { part }] of this.#kept) {
@@ -53,7 +56,7 @@ export class Compiled {
       this.#draining.delete(name);
       for (const [agent, assigned] of part) if (assigned.length > 0) changed.add(agent);
     }
-    for (const input of services) this.#service(input, hosts, changed);
+    for (const input of services) this.#service(input, host, changed);
     for (const agent of changed) {
       const assigned = services.flatMap(({ service }) => this.#kept.get(service.name)?.part.get(agent) ?? []);
       this.#byAgent.set(agent, assigned);
@@ -69,23 +72,24 @@ export class Compiled {
     return this.#draining.has(service);
   }
 
-  #service(input: ServiceInput, hosts: readonly Host[], changed: Set<string>): void {
+  #service(input: ServiceInput, host: (name: string) => Host | undefined, changed: Set<string>): void {
     const { service, revisions, rollout, views } = input;
     const kept = this.#kept.get(service.name);
-    if (kept !== undefined && sameInput(kept, input, hosts)) return;
+    if (kept !== undefined && sameInput(kept, input, host)) return;
     const previous = kept?.part ?? NOTHING;
+    const leaving = leftBy(previous, input.hosts).flatMap((name) => host(name) ?? []);
     const fresh = compile({
       services: [service],
       revisions,
       rollouts: rollout === undefined ? [] : [rollout],
       desires: new Map(rollout === undefined ? [] : [[service.name, desires(rollout)]]),
-      hosts,
+      hosts: leaving.length === 0 ? input.hosts : [...input.hosts, ...leaving],
       // Counts are not among what desired state is made of.
       views: new Map([[service.name, { change: 0, hosts: views, traffic: {}, unexplainedLoss: 0 }]]),
       previous,
     });
     const part = shared(previous, fresh, changed);
-    this.#kept.set(service.name, { input, hosts, previous, part });
+    this.#kept.set(service.name, { input, leaving, previous, part });
     if (part === previous) return;
     const drains = [...part.values()].some(([one]) => one?.endpoints.some(({ mode }) => mode === "draining"));
     if (drains) this.#draining.add(service.name);
@@ -93,13 +97,23 @@ export class Compiled {
   }
 }
 
-const sameInput = (kept: Kept, input: ServiceInput, hosts: readonly Host[]): boolean =>
+const sameInput = (kept: Kept, input: ServiceInput, host: (name: string) => Host | undefined): boolean =>
   kept.part === kept.previous &&
-  kept.hosts === hosts &&
+  kept.leaving.every((leaver) => host(leaver.name) === leaver) &&
+  kept.input.hosts === input.hosts &&
   kept.input.service === input.service &&
   kept.input.revisions === input.revisions &&
   kept.input.rollout === input.rollout &&
   kept.input.views === input.views;
+
+/** Names that gateways still send to, or drain, besides these hosts. */
+function leftBy(previous: Part, hosts: readonly Host[]): readonly string[] {
+  const known = new Set(hosts.map(({ name }) => name));
+  const left = new Set<string>();
+  for (const [one] of previous.values())
+    for (const { host } of one?.endpoints ?? []) if (!known.has(host)) left.add(host);
+  return [...left];
+}
 
 /** `fresh`, with all of `previous` that says the same; `previous` itself when all of it does. */
 function shared(previous: Part, fresh: Part, changed: Set<string>): Part {

@@ -7,13 +7,14 @@
  */
 import type { ServiceSpec } from "../proto/contract/spec/types.ts";
 import { Compiled } from "./compiled.ts";
+import { Concerned } from "./concerned.ts";
 import { groupsOf, placed } from "./desired/placement.ts";
 import type { Agent } from "./fleet/agent.ts";
 import type { Fleet } from "./fleet/fleet.ts";
 import { holdReason } from "./fleet/hold.ts";
 import type { Known } from "./fleet/hold.ts";
 import { FleetViews } from "./fleet/views.ts";
-import type { Host } from "./model/service.ts";
+import type { Host, Service } from "./model/service.ts";
 import type { FleetView } from "./model/view.ts";
 import type { Registry } from "./registry.ts";
 import type { Cluster } from "./rollout/types.ts";
@@ -25,6 +26,7 @@ export class Wanted {
   readonly #fleet: Fleet;
   readonly #views: FleetViews;
   readonly #compiled = new Compiled();
+  readonly #hosts = new Concerned();
   /** Agents whose hold may have another answer. */
   readonly #toHold: Set<Agent>;
   /** The registry's, when holds were last looked at. */
@@ -66,11 +68,12 @@ export class Wanted {
       .filter(({ name }) => registry.retirement(name)?.stage !== "hosts")
       .map((service) => ({
         service,
+        hosts: this.#hostsOf(service),
         revisions: registry.revisions(service.name),
         rollout: registry.activeOf(service.name),
         views: this.#views.of(service.name),
       }));
-    const changed = this.#compiled.update(services, registry.hosts());
+    const changed = this.#compiled.update(services, (name) => registry.host(name));
     this.#compiledAt = new Map(registry.active().map((rollout) => [rollout.id, rollout.change]));
     const known = this.#known();
     for (const agent of this.#concerned(changed)) {
@@ -122,8 +125,17 @@ export class Wanted {
   /** Views as of what was heard until now; levels where a rollout, or a gateway's drain, waits for them. */
   #refresh(): void {
     const registry = this.#registry;
-    const services = registry.services().map(({ name }) => name);
+    const services = registry.services().map((service) => ({ service: service.name, hosts: this.#hostsOf(service) }));
     const counting = (name: string): boolean => this.#compiled.draining(name) || registry.activeOf(name) !== undefined;
-    this.#views.refresh(services, registry.hosts(), counting);
+    this.#views.refresh(services, counting);
+    this.#hosts.keep(services.map(({ service }) => service));
+  }
+
+  #hostsOf({ name, stable }: Service): readonly Host[] {
+    const registry = this.#registry;
+    const rollout = registry.activeOf(name);
+    const numbers = rollout === undefined ? [stable] : [stable, rollout.from, rollout.to];
+    const revisions = numbers.map((number) => registry.revision(name, number));
+    return this.#hosts.of(name, { all: registry.hosts(), revisions, rollout });
   }
 }

@@ -3,7 +3,7 @@
  * service of which nothing changed keeps its whole record. So a round costs what changed, and whoever reads a view may
  * tell by its identity that there is nothing new in it.
  *
- * Equal to `fleetView` made afresh, but for levels (in flight) of services that nobody counts on at the moment
+ * Equal to `fleetView` made afresh of the same hosts, but for levels (in flight) of services that nobody counts on at the moment
  * (`counting`), and for leases, which are looked at with every sweep.
  *
  * Cost  a host view for each agent of which something changed and each service; of a service with changes, its record.
@@ -17,7 +17,15 @@ import { hostView } from "./view.ts";
 
 type Views = Readonly<Record<string, HostView>>;
 
+/** A service, and the hosts that it may have to do with. */
+export interface Viewed {
+  readonly service: string;
+  readonly hosts: readonly Host[];
+}
+
 interface Page {
+  hosts: readonly Host[];
+  byName: ReadonlyMap<string, Host>;
   readonly views: Map<string, HostView>;
   /** Hosts whose newest report moved counts since the view was made. */
   readonly counted: Set<string>;
@@ -29,8 +37,6 @@ export class FleetViews {
   readonly #touched: Set<Agent>;
   readonly #counted: Set<Agent>;
   readonly #pages = new Map<string, Page>();
-  #hosts: readonly Host[] = [];
-  #byName = new Map<string, Host>();
 
   constructor(fleet: Fleet) {
     this.#fleet = fleet;
@@ -39,18 +45,19 @@ export class FleetViews {
   }
 
   /** Takes in what was heard. `counting`: services whose levels a decision may stand on now. */
-  refresh(services: readonly string[], hosts: readonly Host[], counting: (service: string) => boolean): void {
-    const due = this.#due(hosts);
-    for (const agent of this.#counted) for (const page of this.#pages.values()) page.counted.add(agent.name);
+  refresh(services: readonly Viewed[], counting: (service: string) => boolean): void {
+    const touched = [...this.#touched];
+    this.#touched.clear();
+    for (const { name } of this.#counted) for (const page of this.#pages.values()) page.counted.add(name);
     this.#counted.clear();
     if (this.#pages.size > services.length) {
-      for (const service of this.#pages.keys()) if (!services.includes(service)) this.#pages.delete(service);
+      const names = new Set(services.map(({ service }) => service));
+      for (const service of this.#pages.keys()) if (!names.has(service)) this.#pages.delete(service);
     }
-    for (const service of services) {
-      const known = this.#pages.get(service);
-      const page = known ?? { views: new Map(), counted: new Set(), record: null };
-      if (known === undefined) this.#pages.set(service, page);
-      for (const name of known === undefined ? this.#byName.keys() : due) this.#look(page, service, name);
+    for (const { service, hosts } of services) {
+      const page = this.#pageOf(service);
+      for (const { name } of touched) this.#look(page, service, name);
+      if (page.hosts !== hosts) this.#take(page, service, hosts);
       if (page.counted.size === 0 || !counting(service)) continue;
       for (const name of page.counted) this.#look(page, service, name);
       page.counted.clear();
@@ -62,26 +69,34 @@ export class FleetViews {
     const page = this.#pages.get(service);
     if (page === undefined) return {};
     return (page.record ??= Object.fromEntries(
-      this.#hosts.flatMap(({ name }) => {
+      page.hosts.flatMap(({ name }) => {
         const view = page.views.get(name);
         return view === undefined ? [] : [[name, view] as const];
       }),
     ));
   }
 
-  #due(hosts: readonly Host[]): ReadonlySet<string> {
-    const due = new Set([...this.#touched].map(({ name }) => name));
-    this.#touched.clear();
-    if (hosts === this.#hosts) return due;
-    for (const host of hosts) if (this.#byName.get(host.name) !== host) due.add(host.name);
-    this.#byName = new Map(hosts.map((host) => [host.name, host]));
-    this.#hosts = hosts;
-    return due;
+  #pageOf(service: string): Page {
+    let page = this.#pages.get(service);
+    if (page === undefined) {
+      page = { hosts: [], byName: new Map(), views: new Map(), counted: new Set(), record: null };
+      this.#pages.set(service, page);
+    }
+    return page;
+  }
+
+  /** Other hosts than before: who is new or changed is looked at, who is gone is forgotten. */
+  #take(page: Page, service: string, hosts: readonly Host[]): void {
+    const before = page.byName;
+    page.hosts = hosts;
+    page.byName = new Map(hosts.map((host) => [host.name, host]));
+    page.record = null;
+    for (const name of before.keys()) if (!page.byName.has(name)) page.views.delete(name);
+    for (const host of hosts) if (before.get(host.name) !== host) this.#look(page, service, host.name);
   }
 
   #look(page: Page, service: string, name: string): void {
-    const host = this.#byName.get(name);
-    // Connected, and not stored yet: it is looked at as soon as it is.
+    const host = page.byName.get(name);
     if (host === undefined) return;
     const view = hostView(this.#fleet, host, service);
     const before = page.views.get(name);

@@ -22,7 +22,7 @@ import { UnaskedEnds } from "./unasked-ends.ts";
 /** Hosts whose failed instance is kept a rollout. */
 const WITNESSES = 20;
 /** Pages stored in one checkpoint, besides urgent ones: a commit of more would hold up the loop. */
-const PAGES = 1_000;
+const PAGES = 500;
 
 export interface Stored {
   readonly counts: readonly HostCounts[];

@@ -6,7 +6,7 @@
  */
 import type { Applied, AssignedService, Assignment } from "../../proto/contract/assignment.ts";
 import { assignmentHash, serviceHash } from "../../proto/contract/canonical.ts";
-import { PROTOCOL_VERSION } from "../../proto/contract/limits.ts";
+import { LIMITS, PROTOCOL_VERSION } from "../../proto/contract/limits.ts";
 import type { InstanceReport, TrafficReport } from "../../proto/contract/report.ts";
 import { decodeControllerMessage } from "../../proto/contract/wire.ts";
 import type * as wire from "../../proto/gen/baton/v1/session.ts";
@@ -31,6 +31,8 @@ export interface LightOptions {
 /** As a real agent: what changes within this time goes into one report. */
 const COALESCE_MS = 20;
 const PORT = 20_000;
+/** As a real one: when its statistics are full, endpoints share their service's record. */
+const ROWS = LIMITS.statSlots - LIMITS.servicesPerAgent;
 
 /** Hosts in the same state are asked the same: hashed (and checked) once a process, then known by the assignment's hash. */
 const hashes = new Map<string, Readonly<Record<string, string>>>();
@@ -189,6 +191,10 @@ export class LightAgent implements Disposable {
 
   #add(service: string, version: string, endpoint: string, requests: number): void {
     const key = `${service} ${version} ${endpoint}`;
+    if (!this.#traffic.has(key) && endpoint !== "" && this.#traffic.size >= ROWS) {
+      this.#add(service, version, "", requests);
+      return;
+    }
     const row = this.#traffic.get(key) ?? sampleTraffic(endpoint, { service, version });
     const completed = row.completed + requests;
     const whole = Math.floor(completed);

@@ -75,6 +75,9 @@ async function run(): Promise<Figures> {
   const options = { agents, gateways, services, connections, processes, pace: PACE, profile: values.profile };
   const began = performance.now();
   await using rig = await Rig.start(options);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => void rig[Symbol.asyncDispose]().then(() => process.exit(1)));
+  }
   await rig.connected();
   const connectSeconds = (performance.now() - began) / 1_000;
   say(`${agents} agents are connected after ${connectSeconds.toFixed(1)} s`);
