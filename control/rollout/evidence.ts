@@ -92,17 +92,16 @@ export class Evidence {
   }
 
   /**
-   * The host takes its share of traffic: some revision of those asked to serve is ready here. One that is moved in place
-   * counts as out until it has served for its bake, as a pod does until `minReadySeconds`.
+   * The host takes its share of traffic: some revision is ready here and serves, be it the one that is asked for or, on a
+   * host that is behind, another. One that is moved in place counts as out until it has served for its bake, as a pod
+   * does until `minReadySeconds`.
    */
   serves(track: HostTrack): boolean {
     if (track.way === "in-place" && track.stage !== "waiting" && track.stage !== "done") return false;
     if (!track.routed || !this.live(track.host) || this.drained(track.host)) return false;
-    return track.revisions.some((asked) => {
-      const ready = this.instances(track.host, asked.revision).filter(
-        (i) => i.healthySinceMs > 0 && i.state === "serving",
-      );
-      return asked.mode === "serving" && ready.length >= this.#wanted(track.host, asked.revision);
+    const serving = this.#all(track.host).filter((i) => i.healthySinceMs > 0 && i.state === "serving");
+    return serving.some(({ revision }) => {
+      return serving.filter((i) => i.revision === revision).length >= this.#wanted(track.host, revision);
     });
   }
 

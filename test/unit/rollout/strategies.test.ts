@@ -458,4 +458,19 @@ group("what the model world found", () => {
     bench.says.set("c", { ...bench.says.get("c"), appliedHash: "agreed" });
     expect(bench.rest().track("a")).toMatchObject({ routed: false });
   });
+
+  test("a host that is behind, and serves, does not go out because it does not serve what it is asked to (I3)", () => {
+    const strategy = {
+      maxSurge: { kind: "count", value: 0 },
+      maxUnavailable: { kind: "count", value: 1 },
+      minHealthyMs: 0,
+    } as const;
+    const bench = new Bench({ strategy });
+    bench.runs("a", instance(3), instance(1, { state: "starting" }));
+    bench.says.set("b", { ...bench.says.get("b"), lease: "unknown" });
+    bench.rest();
+    expect(bench.track("a")).toMatchObject({ stage: "waiting", routed: true });
+    bench.says.set("b", { ...bench.says.get("b"), lease: "live" });
+    expect(bench.rest().rollout.hosts.filter((track) => !track.routed)).toHaveLength(1);
+  });
 });
