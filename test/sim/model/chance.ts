@@ -43,7 +43,7 @@ export class Chance {
 
   world(seed: number, largest: number, exactly?: number): WorldOptions {
     const size = this.below(1_000);
-    const hosts = size < 850 ? this.between(1, 8) : size < 985 ? this.between(9, 30) : this.between(50, 300);
+    const hosts = size < 920 ? this.between(1, 8) : size < 990 ? this.between(9, 20) : this.between(50, 300);
     const held = exactly ?? Math.min(hosts, largest);
     const slow = held > 100 ? 4 : held > 20 ? 2 : 1;
     return {

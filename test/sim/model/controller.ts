@@ -319,12 +319,14 @@ export class SimController {
     });
   }
 
-  /** Leases run out, and counts grow, without news. */
+  /** Leases run out, and counts grow, without news; of those, every second tick is enough here. */
   #tick(): void {
     if (!this.alive) return;
     this.#fleet.sweep();
-    if (this.rollout?.stage.kind === "step") this.#roundIn(COALESCE_MS);
+    this.#ticks += 1;
+    if (this.#ticks % 2 === 0 && this.rollout?.stage.kind === "step") this.#roundIn(COALESCE_MS);
   }
+  #ticks = 0;
 
   #round(): void {
     this.rounds += 1;

@@ -5,10 +5,10 @@
 import type { Command, Rollout } from "../../../control/model/rollout.ts";
 import type { World } from "./world.ts";
 
-const LOOKS_EVERY_MS = 5_000;
-const LOOKS = 80;
+const LOOKS_EVERY_MS = 2_000;
+const LOOKS = 200;
 /** It goes on failing: an operator with autoRevert off gives up at some time. */
-const GIVES_UP_AFTER = 40;
+const GIVES_UP_AFTER = 80;
 const NAMED = /`(?:baton rollout )?(resume|promote|abort)\b[^`]*`/g;
 
 /** The trouble is over. Answers whether the rollout, and any that waits behind it, came to its end. */

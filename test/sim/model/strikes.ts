@@ -113,7 +113,7 @@ export function strike(world: World, { kind, who, forMs }: Strike, targets: Targ
       controller.counts.unexplainedLosses += 1;
       return undefined;
     case "add-host":
-      if (world.agents.length < 2 * (world.options.hosts + world.options.gateways)) {
+      if (world.agents.length < world.options.hosts + world.options.gateways + 3) {
         world.addAgent(`host-${world.agents.length + 1}`, "host");
       }
       return undefined;
