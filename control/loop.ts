@@ -37,6 +37,8 @@ const TICK_MS = 250;
 const RETRY_MS = 1_000;
 /** Counts are stored this often while they grow. */
 const CHECKPOINT_MS = 2_000;
+/** What hosts wait for is stored this often, when nothing else changes with it. */
+const TELL_MS = 500;
 /** A rollout that never comes to rest within one round is a defect; the rest waits for the next round. */
 const STEPS_A_ROUND = 50;
 
@@ -72,6 +74,8 @@ export class Loop {
   readonly #wanted: Wanted;
   /** Agents that may have announced something new of themselves. */
   readonly #announced: Set<Agent>;
+  /** Monotonic: when a change of mere words was last stored, by rollout. */
+  readonly #toldAt = new Map<string, Millis>();
   readonly #changed = new Set<() => void>();
 
   constructor(options: LoopOptions) {
@@ -202,13 +206,23 @@ export class Loop {
       if (context === null) continue;
       const decision = step(rollout, context);
       if (decision.wakeAtMs !== null) wakeAt = Math.min(wakeAt ?? decision.wakeAtMs, decision.wakeAtMs);
-      if (decision.rollout === rollout) continue;
+      if (decision.rollout === rollout || (decision.onlyWords === true && !this.#mayTell(rollout.id))) continue;
       // An end is not told while a loss is still being looked into: it may have to halt the rollout.
       if (decision.rollout.endedAtMs > 0 && books.pending(rollout.service) > 0) continue;
       await this.store(this.transition(rollout, decision.rollout, decision.journal));
-      moved = true;
+      moved ||= decision.onlyWords !== true;
     }
     return { moved, wakeAt };
+  }
+
+  /** What a thousand hosts wait for changes many times a second: it is stored for people, who read it once. */
+  #mayTell(rollout: string): boolean {
+    const now = this.#options.clock.monotonic();
+    if (now < (this.#toldAt.get(rollout) ?? 0) + TELL_MS) return false;
+    for (const id of this.#toldAt.keys())
+      if (this.#options.registry.rollout(id)?.endedAtMs !== 0) this.#toldAt.delete(id);
+    this.#toldAt.set(rollout, now);
+    return true;
   }
 
   /** Rollouts that waited for another to go back begin. */

@@ -15,6 +15,7 @@ export class Draft {
   readonly #index: Map<string, number>;
   #hosts: HostTrack[] | null = null;
   #rollout: Rollout;
+  #moved = false;
   /** What was last answered about all hosts, by question. */
   readonly #answers = new Map<(draft: Draft) => unknown, unknown>();
 
@@ -38,6 +39,11 @@ export class Draft {
     return this.#rollout !== this.before;
   }
 
+  /** Something changed that a decision may stand on: more than what hosts are said to wait for. */
+  get moved(): boolean {
+    return this.#moved;
+  }
+
   /**
    * What a question about all hosts has for an answer, kept until something of the rollout changes but words: asked anew
    * for each of a thousand waiting hosts, it would cost a million looks.
@@ -48,7 +54,7 @@ export class Draft {
   }
 
   set(patch: Partial<Omit<Rollout, "change" | "hosts" | "stage">>): void {
-    this.#answers.clear();
+    this.#move();
     this.#rollout = { ...this.#rollout, ...patch };
   }
 
@@ -57,13 +63,13 @@ export class Draft {
     const at = this.#index.get(host);
     const track = at === undefined ? undefined : this.#rollout.hosts[at];
     if (at === undefined || track === undefined || !differs(track, patch)) return;
-    if (Object.keys(patch).some((key) => key !== "waitingFor")) this.#answers.clear();
+    if (Object.keys(patch).some((key) => key !== "waitingFor")) this.#move();
     this.#own()[at] = { ...track, ...patch };
   }
 
   add(tracks: readonly HostTrack[]): void {
     if (tracks.length === 0) return;
-    this.#answers.clear();
+    this.#move();
     const hosts = this.#own();
     for (const track of tracks) this.#index.set(track.host, hosts.push(track) - 1);
   }
@@ -79,7 +85,7 @@ export class Draft {
 
   stage(stage: Stage): void {
     if (JSON.stringify(stage) === JSON.stringify(this.#rollout.stage)) return;
-    this.#answers.clear();
+    this.#move();
     this.#rollout = { ...this.#rollout, stage };
   }
 
@@ -89,6 +95,7 @@ export class Draft {
   }
 
   note(reason: string, message: string, actor = "engine"): void {
+    this.#move();
     const change = this.before.change + this.#journal.length + 1;
     this.#journal.push({
       rollout: this.before.id,
@@ -101,6 +108,11 @@ export class Draft {
       message,
     });
     this.#rollout = { ...this.#rollout, change };
+  }
+
+  #move(): void {
+    this.#moved = true;
+    this.#answers.clear();
   }
 
   /** The rollout with its change counted; the very object that came in when nothing changed. */

@@ -15,5 +15,7 @@ export function settle(draft: Draft): Decision {
     loud.note("InvariantViolation", message);
     return { rollout: loud.seal(), journal: loud.journal, wakeAtMs: null };
   }
-  return { rollout: after, journal: draft.journal, wakeAtMs: draft.changed ? draft.context.now : wakeAt(draft) };
+  const onlyWords = draft.changed && !draft.moved;
+  const wakeAtMs = draft.moved ? draft.context.now : wakeAt(draft);
+  return { rollout: after, journal: draft.journal, wakeAtMs, onlyWords };
 }

@@ -44,6 +44,8 @@ export interface Decision {
   readonly journal: readonly JournalEntry[];
   /** When to step again though nothing is reported; `now` when the next step may be taken at once; null when never. */
   readonly wakeAtMs: Millis | null;
+  /** It changed, but only what hosts are said to wait for: nothing is asked anew, and the next step is the same. */
+  readonly onlyWords?: boolean;
 }
 
 export interface Refused {
