@@ -46,8 +46,10 @@ function compileService(service: Service, input: CompileInput): readonly (readon
     const desire = desired.get(agent.name);
     const common = { name: service.name, rollout: rollout?.id ?? "" };
     if (desire !== undefined) return [[agent.name, { ...common, ...atHost(agent, desire, public_, known, view) }]];
-    if (agent.role !== "gateway") return [];
     const before = input.previous.get(agent.name)?.find((assigned) => assigned.name === service.name);
+    if (agent.role !== "gateway") {
+      return before !== undefined && listed(agent, agents, service, input) ? [[agent.name, before]] : [];
+    }
     const refused = (view?.hosts[agent.name]?.rejected ?? "") !== "";
     const listeners = listenersFor(public_.spec.listen, wayOut(service, rollout, known), before?.listeners, refused);
     const endpoints = endpointsFor(agent, agents, desired, view, before?.endpoints ?? [], service.name);
@@ -65,6 +67,17 @@ function compileService(service: Service, input: CompileInput): readonly (readon
         },
       ],
     ];
+  });
+}
+
+/**
+ * A host that is not placed any more goes on as it was until no gateway lists it: they drain it, and drop it when they
+ * have nothing in flight to it (endpoints.ts). So it goes when that was asked of all of them, in this order.
+ */
+function listed(host: Host, agents: readonly Host[], { name }: Service, input: CompileInput): boolean {
+  return agents.some((agent) => {
+    const before = input.previous.get(agent.name)?.find((assigned) => assigned.name === name);
+    return before?.endpoints.some((endpoint) => endpoint.host === host.name) === true;
   });
 }
 

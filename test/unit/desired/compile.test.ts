@@ -223,3 +223,22 @@ test("switched to a version that is not ready on a host, whose machine is just b
   // Nobody is there to stand in: it is as it was asked to be.
   expect(weights("starting", "starting")).toEqual([0, 10_000]);
 });
+
+test("a host that is not placed any more serves on until gateways have let go of it, also after a rollout that left it behind", () => {
+  const leaves = (n: number): Revision => {
+    const whole = spec(n);
+    return { ...whole, spec: { ...whole.spec, placement: { hosts: ["a"], labels: {} } } };
+  };
+  const before = compile(base());
+  const services = [{ name: "shop", stable: 2, previous: 1, newest: 2 }];
+  const next = { services, revisions: [spec(1), leaves(2)] };
+  const busy = said("gw", { endpointInFlight: { b: 1 } });
+  const first = compile(base({ ...next, previous: before, views: view(busy, said("a"), said("b")) }));
+  expect(endpoints(first)).toEqual(["a serving", "b draining"]);
+  expect(at(first, "b")).toBe(at(before, "b"));
+  const second = compile(base({ ...next, previous: first, views: view(said("gw"), said("a"), said("b")) }));
+  expect(endpoints(second)).toEqual(["a serving"]);
+  expect(at(second, "b")).toBe(at(before, "b"));
+  const third = compile(base({ ...next, previous: second, views: view(said("gw"), said("a"), said("b")) }));
+  expect(third.get("b")).toEqual([]);
+});
