@@ -108,6 +108,8 @@ export class SimAgent {
   servesSince = 0;
   serves = false;
   bootNumber = 1;
+  /** When its machine was last started again. */
+  backAt = Number.NEGATIVE_INFINITY;
   /** Of the core's processes. */
   life = 1;
   #seq = 0;
@@ -427,6 +429,7 @@ export class SimAgent {
   /** It is back: it starts from its last good assignment, and everything starts anew. */
   powerUp(): void {
     this.down = false;
+    this.backAt = this.#world.time.now();
     this.bootNumber += 1;
     this.life += 1;
     this.#seq = 0;

@@ -34,10 +34,13 @@ interface Link {
 class Session implements SessionPort {
   readonly id: string;
   readonly peer = "127.0.0.1:1";
+  /** The agent's process that has the other end. */
+  readonly life: number;
   readonly #send: (message: ControllerMessage) => void;
 
-  constructor(id: string, send: (message: ControllerMessage) => void) {
+  constructor(id: string, life: number, send: (message: ControllerMessage) => void) {
     this.id = id;
+    this.life = life;
     this.#send = send;
   }
 
@@ -125,7 +128,7 @@ export class Network {
       this.#connectSoon(agent);
       return;
     }
-    const session = new Session(`s${++this.#sessions}`, (message) => this.#down(agent, session, message));
+    const session = new Session(`s${++this.#sessions}`, agent.life, (message) => this.#down(agent, session, message));
     link.session = session;
     const hello = agent.hello();
     this.#time.after(integer(this.#random, this.options.latencyMs), () => {
@@ -140,7 +143,7 @@ export class Network {
 
   #down(agent: SimAgent, session: Session, message: ControllerMessage): void {
     const link = this.#links.get(agent);
-    if (link === undefined || message.kind === "reconnect") return;
+    if (link === undefined || message.kind === "reconnect" || session.life !== agent.life) return;
     if (message.kind === "welcome") {
       this.#time.after(integer(this.#random, this.options.latencyMs), () => {
         if (link.session !== session || !agent.reachable) return;

@@ -59,7 +59,9 @@ export function onApply(agent: SimAgent, next: AssignedService | null, truth: Tr
     }
   }
   for (const { name, revision } of [...(next?.routes ?? []), ...(next?.mirrors ?? [])]) {
-    if (!agent.everReady.has(revision) && serving.length > 0 && !agent.justBack) {
+    // Who matches a route goes elsewhere while its version is not ready: on a machine that was started again, in time.
+    const again = truth.now - agent.backAt < truth.newsMs;
+    if (!agent.everReady.has(revision) && serving.length > 0 && !again) {
       found.push(`I1: ${agent.name} has route ${name} to revision ${revision}, which was never ready there`);
     }
   }
