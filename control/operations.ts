@@ -122,6 +122,12 @@ export class Operations {
         const why = `${running.id} is under way; \`baton rollout abort ${name}\` takes it back`;
         throw new Refusal("precondition", why);
       }
+      const last = this.#o.registry.newest(name);
+      if (toRevision === 0 && last?.stage.kind === "rolled-back" && last.from === service.stable && last.from !== 0) {
+        // Two steps back where one was meant: the version that serves is the one that was gone back to.
+        const why = `${last.id} was taken back already, and revision ${service.stable} serves; \`baton rollout undo ${name} --to ${service.previous}\` goes back further`;
+        throw new Refusal("precondition", why);
+      }
       const number = toRevision === 0 ? service.previous : toRevision;
       if (number === 0) {
         throw new Refusal(

@@ -7,7 +7,6 @@
 import type { AnalysisSpec } from "../../proto/contract/spec/types.ts";
 import type { AnalysisRun } from "../model/analysis.ts";
 import type { Rollout } from "../model/rollout.ts";
-import type { VersionTraffic } from "../model/view.ts";
 import { advanceRun, beginRun, conclude, enough } from "./analysis/run.ts";
 import type { AnalysisFacts } from "./analysis/run.ts";
 import type { Draft } from "./draft.ts";
@@ -114,7 +113,7 @@ function facts(draft: Draft): AnalysisFacts {
     canary: to.version,
     // One label for both: their answers can't be told apart, and nothing is concluded from them.
     stable: from === null || from.version === to.version ? null : from.version,
-    traffic: view.traffic as Readonly<Record<string, VersionTraffic>>,
+    traffic: view.traffic,
     inFlight,
     ready,
     measurements: context.measurements,

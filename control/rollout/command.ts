@@ -77,7 +77,7 @@ function refusal(rollout: Rollout, said: Command, context: Context): string | nu
   const { id, service, stage, pause } = rollout;
   if (context.epoch < rollout.epoch) return `${id} is led by another controller; ask that one`;
   if (ended(rollout)) {
-    return `${id} has ended (${stageName(stage)}); \`baton deploy ${service}\` starts another, \`baton rollout undo ${service}\` goes back`;
+    return endedAlready(rollout, context);
   }
   const promoted = stage.kind === "promoting" || stage.kind === "draining" || stage.kind === "finalizing";
   if (promoted) {
@@ -117,9 +117,24 @@ function refusal(rollout: Rollout, said: Command, context: Context): string | nu
   }
 }
 
+/** After a rollback there is nothing to go back from: a second step back would leave the version that serves well. */
+function endedAlready({ id, service, stage }: Rollout, context: Context): string {
+  const ended = `${id} has ended (${stageName(stage)})`;
+  const serves = context.from === null ? "nothing runs" : `${context.from.version} serves`;
+  if (stage.kind === "rolled-back" || stage.kind === "failed") {
+    return `${ended}: ${serves}, there is nothing to go back from; \`baton rollout retry ${service}\` tries it again`;
+  }
+  if (stage.kind === "superseded") {
+    return `${ended}; \`baton rollout status ${service}\` shows ${stage.by}, which took its place`;
+  }
+  return `${ended}; \`baton deploy ${service} --to VERSION\` starts another, \`baton rollout undo ${service}\` goes back`;
+}
+
 function noWeight(rollout: Rollout, back: boolean): string | null {
   const { id, service, step } = rollout;
   if (back) return `${id} is rolling back; \`baton rollout status ${service}\` shows how far it is`;
+  if (rollout.strategy.kind === "blueGreen")
+    return `${id} is blueGreen, which switches all of the traffic at once; \`baton rollout promote ${service}\` does`;
   if (!splits(rollout))
     return `${id} moves whole hosts, so there is no weight to set; \`baton rollout promote ${service}\` moves it on`;
   const at = currentStep(rollout);

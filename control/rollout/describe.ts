@@ -3,7 +3,7 @@ import { EXIT } from "../../proto/contract/limits.ts";
 import { formatDuration } from "../../proto/contract/units.ts";
 import type { Millis } from "../../proto/kernel/clock.ts";
 import type { Pause, Phase, Rollout } from "../model/rollout.ts";
-import { currentStep, programOf, programOver, stepText } from "./program.ts";
+import { currentStep, programOf, programOver, stepText, warmMs } from "./program.ts";
 import { moving } from "./track.ts";
 import type { Context } from "./types.ts";
 import { ended, list, versionName } from "./words.ts";
@@ -74,6 +74,7 @@ export function describe(rollout: Rollout, context: Described): string {
       return `No host matches the placement of ${service}: it begins when one connects, and \`baton rollout abort ${service}\` gives it up.`;
     case "step":
       if (programOf(rollout).length > 0 && !programOver(rollout)) return program(rollout, context);
+      if (strategyKeepsWarm(rollout)) return warm(rollout, context);
       if (stage.of === "baking")
         return `Every host serves ${to}; it is watched for ${bakeLeft(rollout, context.now)} more before it is stable; \`baton rollout promote ${service}\` does not wait.`;
       return `${done} of ${hosts.length} hosts serve ${to}; ${waits(rollout)}; \`baton rollout abort ${service}\` goes back to ${from}.`;
@@ -91,12 +92,32 @@ export function describe(rollout: Rollout, context: Described): string {
     case "rolling-back":
       return `Goes back to ${from} (${stage.of}): ${stage.why}; ${waits(rollout)}.`;
     case "rolled-back":
-      return `Back on ${from}: ${stage.why}; \`baton deploy -f\` a mended file, or \`baton rollout retry ${service}\`.`;
+      return stage.why.startsWith("aborted")
+        ? `Back on ${from}: ${stage.why}; \`baton rollout retry ${service}\` tries it again.`
+        : `Back on ${from}: ${stage.why}; \`baton deploy -f\` a mended file, or \`baton rollout retry ${service}\`.`;
     case "failed":
       return `Failed, traffic is left on what is healthy: ${stage.why}; mend the host, then \`baton rollout retry ${service}\`.`;
     case "superseded":
       return `Superseded by ${stage.by}, which took its hosts on.`;
   }
+}
+
+/** Everything goes to the new version, and the one before is kept to go back to. */
+function strategyKeepsWarm({ strategy, hosts, from }: Rollout): boolean {
+  return from !== 0 && strategy.kind === "blueGreen" && hosts.some((track) => track.stage === "draining");
+}
+
+function warm(rollout: Rollout, { now, ...context }: Described): string {
+  const { service, hosts, strategy } = rollout;
+  const since = Math.max(
+    ...hosts.filter((t) => t.stage === "draining").map((t) => Math.max(t.servesSinceMs, t.healthyAtMs)),
+  );
+  const left = Math.max(0, since + warmMs(strategy) - now);
+  const from = versionName(context, rollout.from);
+  const goesOn = `${versionName(context, rollout.to)} takes all of the traffic; ${from} is kept warm`;
+  const until =
+    left === 0 ? "until nothing is in flight on it" : `for ${formatDuration(Math.ceil(left / 1_000) * 1_000)} more`;
+  return `${goesOn} ${until}, and \`baton rollout abort ${service}\` goes back in one change.`;
 }
 
 /** Where the program is, what that waits for, and what moves it on. */

@@ -192,7 +192,7 @@ function drainingStage(draft: Draft, track: HostTrack): Turn {
 function stopping(draft: Draft, track: HostTrack): Turn {
   const { evidence, context } = draft;
   if (unconfirmed(draft, track)) return "waits";
-  if (!evidence.alone(track.host, track.towards)) return wait(draft, track, "for the old processes to exit");
+  if (!evidence.alone(track.host, track.towards)) return wait(draft, track, "for other versions' processes to exit");
   const version = versionName(context, track.towards);
   if (track.towards === 0) return enter(draft, track, "done", {}, "nothing runs here any more");
   if (!track.revisions.some((asked) => asked.mode === "serving")) {

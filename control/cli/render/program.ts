@@ -38,7 +38,7 @@ function steps(view: RolloutView, now: number): readonly string[] {
   ];
 }
 
-const MARKS: Readonly<Record<string, string>> = { done: "✓", current: "▶", "to come": "·", "not reached": "✗" };
+const MARKS: Readonly<Record<string, string>> = { done: "✓", current: "▶", "to come": "·", "not reached": "–" };
 
 function stepLine(step: StepView, now: number): string {
   const text = `${MARKS[step.state] ?? " "} ${String(step.number)}  ${step.text}`;

@@ -319,7 +319,7 @@ group("what an operator is told", () => {
     expect(refused(bench.say({ kind: "pause", actor: "ops", reason: "" }))).toContain("`baton rollout status shop`");
     bench.say({ kind: "supersede", actor: "ops", by: "shop-2" });
     expect(exitCodeOf(bench.rollout)).toBe(6);
-    expect(refused(bench.say({ kind: "abort", actor: "ops", reason: "" }))).toContain("`baton deploy shop`");
+    expect(refused(bench.say({ kind: "abort", actor: "ops", reason: "" }))).toContain("shop-2, which took its place");
   });
 
   test("a rollback that can't bring the old version up ends as Failed and says on which host and why", () => {

@@ -474,3 +474,31 @@ group("what the model world found", () => {
     expect(bench.rest().rollout.hosts.filter((track) => !track.routed)).toHaveLength(1);
   });
 });
+
+group("words that an operator acts on at night", () => {
+  test("after a rollback nothing points at a second step back", () => {
+    const bench = splitting(canary([weight(10), pause(null)]));
+    bench.say({ kind: "abort", actor: "ops", reason: "" });
+    for (const host of HOSTS) bench.runs(host, instance(1));
+    bench.rest();
+    const answer = bench.say({ kind: "abort", actor: "ops", reason: "" }) as { why: string };
+    expect(answer.why).toContain("v1 serves, there is nothing to go back from");
+    expect(answer.why).not.toContain("undo");
+    expect(describe(bench.rollout, bench.context())).not.toContain("mended");
+  });
+
+  test("while the old version is warm, blueGreen says for how long, and that it can go back", () => {
+    const bench = splitting(blueGreen({ scaleDownDelayMs: 30_000 }));
+    for (const host of HOSTS) bench.runs(host, instance(1, { state: "draining" }), instance(2));
+    bench.rest().after(10_000);
+    expect(describe(bench.rollout, bench.context())).toBe(
+      "v2 takes all of the traffic; v1 is kept warm for 20s more, and `baton rollout abort shop` goes back in one change.",
+    );
+  });
+
+  test("a weight by hand does not go round blueGreen's approval", () => {
+    const bench = splitting(blueGreen({ autoPromotionEnabled: false }));
+    expect(bench.say({ kind: "weight", actor: "ops", weight: 1_000 })).toMatchObject({ kind: "refused" });
+    expect(weights(bench)).toEqual([0, 0, 0]);
+  });
+});
