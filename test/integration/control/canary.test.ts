@@ -172,7 +172,7 @@ test("a weight by hand is refused where there is none to set, with the command t
   const set = (): Promise<unknown> => client.call(Api.setWeight, { service: "shop", weight: 3_000, actor });
   const refusal = (details: RegExp): unknown =>
     expect.objectContaining({ code: status.FAILED_PRECONDITION, details: expect.stringMatching(details) as unknown });
-  await expect(set()).rejects.toEqual(refusal(/has ended .*`baton deploy shop`/));
+  await expect(set()).rejects.toEqual(refusal(/has ended .*`baton deploy shop --to VERSION`/));
   hosts[0].neverReady.add("v2");
   await client.apply(shopDocument("v2", { healthyDeadline: "20s", progressDeadline: "30s" }));
   await expect(set()).rejects.toEqual(refusal(/moves whole hosts, .*`baton rollout promote shop` moves it on/));
