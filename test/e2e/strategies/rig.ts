@@ -14,6 +14,7 @@ import { freePort, startCluster } from "../../../control/cli/up/cluster.ts";
 import type { HostView, LedgerView, RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
 import { describe } from "../../support/cluster.ts";
 import { startNode } from "../../support/processes.ts";
+import type { RunningProcess } from "../../support/processes.ts";
 import { documentOf, SERVICE, strategyOf } from "./documents.ts";
 import type { StrategyName, Wanted } from "./documents.ts";
 
@@ -44,6 +45,7 @@ export class Rig implements AsyncDisposable {
   played = 0;
   readonly #cluster: Cluster;
   readonly #folder: string;
+  readonly #commands = new Set<RunningProcess>();
   #versions = 0;
 
   private constructor(strategy: StrategyName, cluster: Cluster, folder: string) {
@@ -105,7 +107,9 @@ export class Rig implements AsyncDisposable {
       args: [...args, "--controller", this.#cluster.controllerAddress],
       env: { NO_COLOR: "1" },
     });
+    this.#commands.add(process);
     const { code } = await process.exited;
+    this.#commands.delete(process);
     return { exitCode: code ?? -1, said: `${process.stdout}${process.stderr}` };
   }
 
@@ -207,6 +211,8 @@ export class Rig implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // Whoever still waits for a rollout would wait out its controller's absence.
+    await Promise.all([...this.#commands].map((command) => command.stop()));
     await this.#cluster[Symbol.asyncDispose]();
     rmSync(this.#folder, { recursive: true, force: true });
   }
