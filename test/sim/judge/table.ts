@@ -22,7 +22,7 @@ export function markdown(results: Results): string {
 
 \`${results.command}\` wrote this page and \`plot.svg\`; the same seed gives the same page. ${runs.toLocaleString("en-US")} runs a
 case. The judge is the one that rolls back (control/rollout/analysis), one metric alone, so that it fails at an e-value of
-1/α. Where it looks every 2 s (the default) unless a column says otherwise; latency is looked at every 5 s.
+1/α. Where it looks every 2 s unless a column says otherwise (the default is every 10 s); latency is looked at every 5 s.
 
 ![False aborts and detection](plot.svg)
 
