@@ -1,5 +1,7 @@
 /** The end of every command that moves a rollout: print what was started, or follow it to its end. */
 import type { RolloutView } from "../../proto/gen/baton/v1/operator.ts";
+import { EXIT } from "../../proto/contract/limits.ts";
+import { formatDuration } from "../../proto/contract/units.ts";
 import type { Controller } from "./client.ts";
 import type { CommonOptions, WaitOptions } from "./context.ts";
 import { follow, INTERRUPTED } from "./follow.ts";
@@ -13,6 +15,7 @@ export async function finish(
   options: CommonOptions & WaitOptions,
 ): Promise<number> {
   if (options.wait === true || options.watch === true) return await waitFor(controller, view, options);
+  if (options.timeout !== undefined) remark("--timeout is for --wait and --watch: nothing is waited for without them");
   print(options.output, view, () => rolloutBlock(view, Date.now()));
   if (!view.ended) remark(`\nFollow it with: baton rollout watch ${view.service}`);
   return 0;
@@ -43,5 +46,10 @@ export async function waitFor(
   }
   if (view === null) remark(`nothing was heard of ${id} in time; \`baton rollout status ${service}\` shows it`);
   else print(options.output, view, () => rolloutBlock(view, Date.now()));
+  if (exitCode === EXIT.timeout && options.timeout !== undefined) {
+    remark(
+      `gave up waiting after ${formatDuration(options.timeout)}; the rollout goes on: \`baton rollout watch ${service}\``,
+    );
+  }
   return exitCode;
 }

@@ -126,7 +126,8 @@ Paused for DrainTimeout, it ends what is in flight there. That the new version i
   rolling     every host goes back: capacity first, then traffic, then the new version drains
   canary      the old version never left: it takes all of the traffic in one change, then the new one drains
   blueGreen   the same, after the switch too, for scaleDownDelay
-A rollout that waits for another one to go back first is given up.`,
+A rollout that waits for another one to go back first is given up. With --wait the exit code is 1 once it is back: what
+was rolled out did not become stable.`,
   retry: `
 A new rollout of the same revision, through every step again. For what failed, was aborted or superseded.`,
   undo: `

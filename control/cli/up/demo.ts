@@ -8,7 +8,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EXIT } from "../../../proto/contract/limits.ts";
+import { EXIT, PORTS } from "../../../proto/contract/limits.ts";
 import { sleep } from "../../../proto/kernel/clock.ts";
 import { systemClock } from "../../../proto/runtime/system-clock.ts";
 import type { RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
@@ -65,7 +65,14 @@ async function inCluster(folder: string, options: DemoOptions, asked: AbortSigna
     signal: asked,
   });
   const port = freePort(options.once ? 0 : GATEWAY_PORT);
-  if (!options.once && port !== GATEWAY_PORT) remark(`port ${String(GATEWAY_PORT)} is taken, so another one is used`);
+  if (!options.once && port !== GATEWAY_PORT) {
+    remark(`port ${String(GATEWAY_PORT)} is taken, so another one is used`);
+    if (!cluster.controllerAddress.endsWith(`:${String(PORTS.controllerGrpc)}`)) {
+      remark(
+        `another controller has the usual port: say \`export BATON_CONTROLLER=${cluster.controllerAddress}\` first`,
+      );
+    }
+  }
   remark(`  controller  ${cluster.controllerAddress}   metrics http://${cluster.httpAddress}/metrics`);
   remark(`  gateway     http://127.0.0.1:${String(port)}/   the demo application`);
   remark(`  hosts       ${cluster.hosts.join(", ")}`);
