@@ -50,17 +50,17 @@ export function onApply(agent: SimAgent, next: AssignedService | null, truth: Tr
   if (serving.length > 0 && !kept && !replaced && !standsIn && senders.length > 0) {
     found.push(`I1: ${agent.name} stops serving with nothing ready, while ${senders.join(", ")} sends to it`);
   }
-  // I1: no share, no route and no mirror for a version that was never ready here, as long as another one is.
+  // I1: no share, no route and no mirror for a version that was never ready here, as long as another one is. On a machine
+  // that was started again both may be asked for, until one is ready: the agent leaves the callers of the other to it.
+  const again = truth.now - agent.backAt < truth.newsMs;
   for (const [revision, share] of will) {
     const before = was.get(revision);
     const more = takes(share) && share.weight > (takes(before) ? (before?.weight ?? 0) : 0);
-    if (more && serving.length > 0 && !agent.everReady.has(revision) && !standsIn && senders.length > 0) {
+    if (more && serving.length > 0 && !agent.everReady.has(revision) && !again && senders.length > 0) {
       found.push(`I1: ${agent.name} gives ${share.weight} to revision ${revision}, which was never ready there`);
     }
   }
   for (const { name, revision } of [...(next?.routes ?? []), ...(next?.mirrors ?? [])]) {
-    // Who matches a route goes elsewhere while its version is not ready: on a machine that was started again, in time.
-    const again = truth.now - agent.backAt < truth.newsMs;
     if (!agent.everReady.has(revision) && serving.length > 0 && !again) {
       found.push(`I1: ${agent.name} has route ${name} to revision ${revision}, which was never ready there`);
     }
