@@ -4,12 +4,14 @@
  *   node test/scale/main.ts --agents 1000 [--gateways 2] [--services S] [--surge 10,25] [--json]
  *
  * Measured: the controller's CPU and memory while nothing happens, the same while every agent counts requests, and
- * rolling updates (update.ts). It judges nothing: exit 0 when all could be measured, 1 when not, 2 for a bad option.
+ * rolling updates (update.ts), and changes of a canary's weight (canary.ts). It judges nothing: exit 0 when all could be measured, 1 when not, 2 for a bad option.
  */
 import { mkdirSync } from "node:fs";
 import { availableParallelism, cpus, release } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { canary } from "./canary.ts";
+import type { CanaryFigures } from "./canary.ts";
 import { Rig } from "./rig.ts";
 import { document, healthy, update } from "./update.ts";
 import type { UpdateFigures } from "./update.ts";
@@ -31,6 +33,7 @@ const { values } = parseArgs({
     idle: { type: "string", default: "10" },
     profile: { type: "string", default: "" },
     "no-traffic": { type: "boolean", default: false },
+    "no-canary": { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
 });
@@ -46,6 +49,7 @@ interface Figures {
   readonly quiet: Idle;
   readonly traffic: Idle | null;
   readonly updates: Readonly<Record<string, UpdateFigures>>;
+  readonly canary: CanaryFigures | null;
 }
 
 interface Idle {
@@ -76,7 +80,7 @@ async function run(): Promise<Figures> {
   const began = performance.now();
   await using rig = await Rig.start(options);
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => void rig[Symbol.asyncDispose]().then(() => process.exit(1)));
+    process.once(signal, () => void rig.stop().then(() => process.exit(1)));
   }
   await rig.connected();
   const connectSeconds = (performance.now() - began) / 1_000;
@@ -114,6 +118,12 @@ async function run(): Promise<Figures> {
         `${it.reports} reports ${kb(it.reportBytes)}, RSS ${mb(it.rssBytes)}`,
     );
   }
+  let weights: CanaryFigures | null = null;
+  if (!values["no-canary"]) {
+    weights = await canary(rig, "v9");
+    const ms = weights.weightMs.map((each) => each.toFixed(0)).join(", ");
+    say(`canary: ready after ${weights.readySeconds.toFixed(1)} s; a weight is confirmed by all after ${ms} ms`);
+  }
   const { reportEveryMs } = await rig.counts();
   return {
     agents,
@@ -126,6 +136,7 @@ async function run(): Promise<Figures> {
     quiet,
     traffic,
     updates,
+    canary: weights,
   };
 }
 

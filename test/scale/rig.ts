@@ -45,6 +45,7 @@ export class Rig implements AsyncDisposable {
   readonly #http: string;
   readonly #children: readonly ChildProcess[];
   readonly #folder: string;
+  #stopped: Promise<void> | undefined;
 
   static async start(options: RigOptions): Promise<Rig> {
     const folder = mkdtempSync(join(tmpdir(), "baton-scale-"));
@@ -80,7 +81,15 @@ export class Rig implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  stop(): Promise<void> {
+    return (this.#stopped ??= this.#stop());
+  }
+
+  async #stop(): Promise<void> {
     this.client[Symbol.dispose]();
     for (const child of this.#children) child.disconnect();
     await this.#controller.stop();

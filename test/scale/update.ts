@@ -34,6 +34,8 @@ export const document = (options: {
   readonly version: string;
   readonly surge: string;
   readonly parted: boolean;
+  /** In place of a rolling update. */
+  readonly strategy?: string;
 }): string => `
 apiVersion: baton/v1
 kind: Service
@@ -46,9 +48,12 @@ spec:
   health: { path: /healthz, interval: 100ms, timeout: 100ms, healthyThreshold: 1, unhealthyThreshold: 2 }
   ${options.parted ? `placement: { labels: { part: "${options.service}" } }` : ""}
   drain: { timeout: 30s, kill: 500ms }
-  strategy:
+  strategy:${options.strategy ?? rolling(options.surge)}
+`;
+
+const rolling = (surge: string): string => `
     rolling:
-      maxSurge: ${options.surge}
+      maxSurge: ${surge}
       maxUnavailable: 0
       minHealthyTime: ${MIN_HEALTHY_MS}ms
       healthyDeadline: 5m
