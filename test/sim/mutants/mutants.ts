@@ -195,7 +195,7 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: "control/rollout/describe.ts",
         text: 'Manual: ["`resume` goes on"],',
-        instead: 'Manual: [],',
+        instead: "Manual: [],",
       },
     ],
   },
