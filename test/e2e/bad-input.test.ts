@@ -133,7 +133,7 @@ describe("a fleet that serves", () => {
         /^baton: .*'soon' is invalid\. Expected a duration such as/,
       ],
       [["rollout", "status", "shp"], usage, /^baton: no service shp; did you mean shop\?$/],
-      [["rollout", "pause", "shop"], failed, /^baton: shop-r1-\w+ has ended \(Succeeded\); `baton deploy shop`/],
+      [["rollout", "pause", "shop"], failed, /^baton: shop-r1-\w+ has ended \(Succeeded\); `baton deploy shop --to VERSION`/],
       [["get", "instances", "shp"], usage, /^baton: no service shp; did you mean shop\?$/],
       [["drain", "hots-1"], usage, /^baton: no host hots-1; did you mean host-1\?$/],
       [["delete", "shp"], usage, /^baton: no service shp; did you mean shop\?$/],
