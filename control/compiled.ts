@@ -5,11 +5,12 @@
  *
  * Always what `compile` would answer to the same input (checked by a property test).
  *
- * Cost  nothing for a service without news; for one with news, compile's own price and a comparison a host.
+ * Cost  nothing for a service without news; for one with news, a comparison a host, and compile's price for those hosts
+ *       that are seen or asked otherwise, and for gateways.
  */
 import type { AssignedService } from "../proto/contract/assignment.ts";
 import { compile } from "./desired/compile.ts";
-import type { Rollout } from "./model/rollout.ts";
+import type { HostDesire, Rollout } from "./model/rollout.ts";
 import type { Host, Revision, Service } from "./model/service.ts";
 import type { HostView } from "./model/view.ts";
 import { desires } from "./rollout/engine.ts";
@@ -33,9 +34,13 @@ interface Kept {
   readonly input: ServiceInput;
   /** Hosts that it has nothing to do with any more, but for gateways that may still have something in flight to them. */
   readonly leaving: readonly Host[];
+  /** All of them. */
+  readonly byName: ReadonlyMap<string, Host>;
   /** What the part was made after: `compile` keeps endpoints by it. */
   readonly previous: Part;
   readonly part: Part;
+  /** By host: what it was asked for. */
+  readonly desires: ReadonlyMap<string, HostDesire>;
 }
 
 const NOTHING: Part = new Map();
@@ -78,18 +83,28 @@ export class Compiled {
     if (kept !== undefined && sameInput(kept, input, host)) return;
     const previous = kept?.part ?? NOTHING;
     const leaving = leftBy(previous, input.hosts).flatMap((name) => host(name) ?? []);
+    const asked = new Map<string, HostDesire>();
+    const hosts = leaving.length === 0 ? input.hosts : [...input.hosts, ...leaving];
     const fresh = compile({
       services: [service],
       revisions,
       rollouts: rollout === undefined ? [] : [rollout],
       desires: new Map(rollout === undefined ? [] : [[service.name, desires(rollout)]]),
-      hosts: leaving.length === 0 ? input.hosts : [...input.hosts, ...leaving],
+      hosts,
       // Counts are not among what desired state is made of.
       views: new Map([[service.name, { change: 0, hosts: views, traffic: {}, unexplainedLoss: 0 }]]),
       previous,
+      kept: (of, desire) => {
+        asked.set(of.name, desire);
+        return kept === undefined ? undefined : keptFor(of, desire, kept, input);
+      },
     });
+    const byName =
+      kept?.input.hosts === input.hosts && leaving.length === 0 && kept.leaving.length === 0
+        ? kept.byName
+        : mapOf(hosts);
     const part = shared(previous, fresh, changed);
-    this.#kept.set(service.name, { input, leaving, previous, part });
+    this.#kept.set(service.name, { input, leaving, byName, previous, part, desires: asked });
     if (part === previous) return;
     const drains = [...part.values()].some(([one]) => one?.endpoints.some(({ mode }) => mode === "draining"));
     if (drains) this.#draining.add(service.name);
@@ -105,6 +120,19 @@ const sameInput = (kept: Kept, input: ServiceInput, host: (name: string) => Host
   kept.input.revisions === input.revisions &&
   kept.input.rollout === input.rollout &&
   kept.input.views === input.views;
+
+const mapOf = (hosts: readonly Host[]): ReadonlyMap<string, Host> => new Map(hosts.map((host) => [host.name, host]));
+
+/** What a host was asked before, when all that it is made of is as it was. */
+function keptFor(host: Host, desire: HostDesire, kept: Kept, input: ServiceInput): AssignedService | undefined {
+  const { service, revisions, rollout, views } = input;
+  const before = kept.input;
+  if (before.service !== service || before.revisions !== revisions) return undefined;
+  if (before.rollout?.id !== rollout?.id || before.rollout?.to !== rollout?.to) return undefined;
+  if (before.views[host.name] !== views[host.name] || kept.byName.get(host.name) !== host) return undefined;
+  const known = kept.desires.get(host.name);
+  return known !== undefined && sameJson(known, desire) ? kept.part.get(host.name)?.[0] : undefined;
+}
 
 /** Names that gateways still send to, or drain, besides these hosts. */
 function leftBy(previous: Part, hosts: readonly Host[]): readonly string[] {

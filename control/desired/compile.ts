@@ -45,7 +45,10 @@ function compileService(service: Service, input: CompileInput): readonly (readon
   return agents.flatMap((agent): (readonly [string, AssignedService])[] => {
     const desire = desired.get(agent.name);
     const common = { name: service.name, rollout: rollout?.id ?? "" };
-    if (desire !== undefined) return [[agent.name, { ...common, ...atHost(agent, desire, public_, known, view) }]];
+    if (desire !== undefined) {
+      const kept = input.kept?.(agent, desire);
+      return [[agent.name, kept ?? { ...common, ...atHost(agent, desire, public_, known, view) }]];
+    }
     const before = input.previous.get(agent.name)?.find((assigned) => assigned.name === service.name);
     if (agent.role !== "gateway") {
       return before !== undefined && listed(agent, agents, service, input) ? [[agent.name, before]] : [];

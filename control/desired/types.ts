@@ -22,4 +22,9 @@ export interface CompileInput {
   readonly views: ReadonlyMap<string, FleetView>;
   /** What `compile` answered last, empty after a start: an endpoint that is there stays, whatever is not heard (I5). */
   readonly previous: ReadonlyMap<string, readonly AssignedService[]>;
+  /**
+   * What a host that is asked this was told by the same state before, by whoever has kept it (compiled.ts): the answer is
+   * the same with it or without.
+   */
+  readonly kept?: (host: Host, desire: HostDesire) => AssignedService | undefined;
 }
