@@ -18,6 +18,8 @@ export interface Truth {
   readonly operatorCut: boolean;
   /** One of the two documents says so. */
   readonly policyCuts: boolean;
+  /** A rollback has failed, and the rollout with it: what each host is asked now is left to its agent to come to. */
+  readonly leftToAgents: boolean;
   /** Going on without lost hosts was allowed, by policy or operator. */
   readonly goesOnWithout: boolean;
   /** News takes so long, at the worst, to reach the controller, or an agent that is back in touch. */
@@ -73,7 +75,8 @@ export function onApply(agent: SimAgent, next: AssignedService | null, truth: Tr
       const overdue = mode === "draining" && truth.now - instance.drainSince >= timeoutMs;
       // Where it stood in for what could not serve, requests may have come after the report: the agent drains those.
       const inFlight = [...instance.requests].filter((request) => !request.standIn).length;
-      if (inFlight > 0 && !(overdue && (truth.policyCuts || truth.operatorCut))) {
+      const may = (overdue && (truth.policyCuts || truth.operatorCut)) || truth.leftToAgents;
+      if (inFlight > 0 && !may) {
         found.push(`I2: ${agent.name} retires revision ${revision} with ${inFlight} in flight`);
       }
     }

@@ -252,6 +252,7 @@ export class World {
     const cuts = (number: number): boolean =>
       revisions.find(({ revision }) => revision === number)?.spec.drain.onTimeout === "cut";
     return {
+      leftToAgents: this.controller.rollout === null && rollout?.stage.kind === "failed",
       policyCuts: rollout === undefined || cuts(rollout.to) || cuts(rollout.from),
       ...{ now: this.now, agents: this.agents, newsMs: this.#newsMs, operatorCut: this.#operatorCut },
       goesOnWithout: this.#goesOnWithout || rollout?.strategy.onPartition === "continue",
