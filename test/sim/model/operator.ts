@@ -37,6 +37,7 @@ function answer(world: World, rollout: Rollout, look: number): void {
   }
   if (rollout.pause === null) return;
   const wanted = named.filter((command) => command !== "abort");
+  if (wanted.length === 0) world.violate(`silent: ${rollout.id} says "${words}", and names nothing that moves it on`);
   const chosen = wanted.length > 0 && world.integer(8) > 0 ? wanted[world.integer(wanted.length)] : named[0];
   const command = commandOf(chosen);
   if (command === null) return;
