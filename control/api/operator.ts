@@ -143,6 +143,10 @@ export function operatorService(options: OperatorContext): OperatorServer {
       protocolVersion: PROTOCOL_VERSION,
       startedAtMs: BigInt(options.startedAtMs),
       store: registry.description,
+      role: "leader",
+      id: "",
+      leader: "",
+      troubles: registry.trouble === "" ? [] : [registry.trouble],
     })),
   };
 }

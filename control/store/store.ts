@@ -5,7 +5,8 @@
  * Fencing  every batch names the epoch of its writer; one below the stored epoch changes nothing and is told so. A
  *          rollout is written by compare-and-set on its `change`. Both hold for an engine with several writers too.
  * Errors   outcomes that are expected (fenced, conflict) are values. A promise rejects when storage itself fails: a
- *          full disk, a lost server. Nothing was changed then.
+ *          full disk, a lost server. Nothing was changed then; if that can't be told (`StoreUnsure`), the writer must stop
+ *          acting on what it has in memory and load again.
  */
 import type { JournalEntry, Rollout } from "../model/rollout.ts";
 import type { Host, Revision, Service } from "../model/service.ts";
@@ -59,6 +60,20 @@ export type Committed =
   | { readonly kind: "fenced"; readonly epoch: number }
   | { readonly kind: "conflict"; readonly message: string };
 
+/** What one `commit` changed, as the others hear of it. */
+export interface Batch {
+  readonly epoch: number;
+  readonly changes: readonly Change[];
+  readonly events: readonly StoredEvent[];
+}
+
+export interface Follower {
+  /** In the order in which they were committed, each once, beginning after what the newest `load` answered. */
+  committed(batch: Batch): void;
+  /** Some may have been missed (a lost connection): `load` again. Nothing is told before that. */
+  gap(why: string): void;
+}
+
 export interface StoredState {
   readonly epoch: number;
   readonly services: readonly Service[];
@@ -89,6 +104,8 @@ export interface Store {
   raiseEpoch(to: number): Promise<{ readonly kind: "ok" } | { readonly kind: "taken"; readonly epoch: number }>;
   journal(rollout: string): Promise<readonly JournalEntry[]>;
   events(query: EventQuery): Promise<readonly StoredEvent[]>;
+  /** Tells of what *others* commit, until the answer is called. An engine with one writer has nothing to tell. */
+  follow(follower: Follower): () => void;
   /** Idempotent. What was committed is kept. */
   close(): Promise<void>;
 }
@@ -96,6 +113,11 @@ export interface Store {
 /** What can't be opened, in one sentence for an operator. */
 export class StoreUnusable extends Error {
   override readonly name = "StoreUnusable";
+}
+
+/** A batch was sent and no answer came: it may be stored or not. */
+export class StoreUnsure extends Error {
+  override readonly name = "StoreUnsure";
 }
 
 /** Bounds of what is kept. */

@@ -100,6 +100,11 @@ export class SqliteStore implements Store {
     );
   }
 
+  /** The lock keeps other writers out. */
+  follow(): () => void {
+    return () => undefined;
+  }
+
   close(): Promise<void> {
     return settle(() => {
       if (!this.#open) return;

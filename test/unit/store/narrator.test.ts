@@ -27,6 +27,7 @@ function setup() {
     raiseEpoch: () => Promise.resolve({ kind: "ok" }),
     journal: () => Promise.resolve([]),
     events: () => Promise.resolve([]),
+    follow: () => () => undefined,
     close: () => Promise.resolve(),
   };
   const serial = new Serial();

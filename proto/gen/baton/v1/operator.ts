@@ -34,6 +34,14 @@ export interface Info {
   protocolVersion: number;
   startedAtMs: bigint;
   store: string;
+  /** "leader", "follower", or "candidate" while nobody leads */
+  role: string;
+  /** this controller's own name among several */
+  id: string;
+  /** the id of the one that leads, "" when nobody is known to */
+  leader: string;
+  /** what is wrong with it now, a sentence each */
+  troubles: string[];
 }
 
 export interface Document {
@@ -547,7 +555,17 @@ export const GetInfoRequest: MessageFns<GetInfoRequest> = {
 };
 
 function createBaseInfo(): Info {
-  return { software: "", epoch: 0n, protocolVersion: 0, startedAtMs: 0n, store: "" };
+  return {
+    software: "",
+    epoch: 0n,
+    protocolVersion: 0,
+    startedAtMs: 0n,
+    store: "",
+    role: "",
+    id: "",
+    leader: "",
+    troubles: [],
+  };
 }
 
 export const Info: MessageFns<Info> = {
@@ -572,6 +590,18 @@ export const Info: MessageFns<Info> = {
     }
     if (message.store !== "") {
       writer.uint32(42).string(message.store);
+    }
+    if (message.role !== "") {
+      writer.uint32(50).string(message.role);
+    }
+    if (message.id !== "") {
+      writer.uint32(58).string(message.id);
+    }
+    if (message.leader !== "") {
+      writer.uint32(66).string(message.leader);
+    }
+    for (const v of message.troubles) {
+      writer.uint32(74).string(v!);
     }
     return writer;
   },
@@ -627,6 +657,38 @@ export const Info: MessageFns<Info> = {
             }
 
             message.store = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.leader = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.troubles.push(reader.string());
             continue;
           }
         }

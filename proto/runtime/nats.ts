@@ -1,0 +1,206 @@
+/**
+ * The way to NATS, kept open: tried for ever at the start as later on, with a sentence for whatever is wrong. Credentials
+ * are read anew with each attempt, so that a mended file needs no restart.
+ *
+ * Errors  `openNats` rejects only when `signal` aborts. All else is told by the log, `trouble`, and `onTrouble`.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { connect, credsAuthenticator, Events, NatsError } from "nats";
+import type { Auth, NatsConnection, TlsOptions } from "nats";
+import type { NatsLink } from "../contract/nats-link.ts";
+import { NATS_SERVER_AT_LEAST } from "../contract/nats.ts";
+import type { NatsOptions } from "../contract/nats.ts";
+import { Backoff } from "../kernel/backoff.ts";
+import { sleep } from "../kernel/clock.ts";
+import type { Clock } from "../kernel/clock.ts";
+import type { Log } from "../kernel/log.ts";
+import type { Random } from "../kernel/random.ts";
+
+const CONNECT_MS = 3_000;
+/** A server that is gone without a word is found out within two of these. */
+const PING_MS = 2_000;
+const BACKOFF = { baseMs: 100, maxMs: 5_000 };
+
+export interface OpenNats {
+  readonly nats: NatsOptions;
+  /** Shown in the server's own lists. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly signal?: AbortSignal;
+  /** Each sentence of trouble before the first connection. */
+  onTrouble?(why: string): void;
+}
+
+export async function openNats(options: OpenNats): Promise<NatsLink> {
+  const { clock, log, signal } = options;
+  const backoff = new Backoff(BACKOFF, options.random);
+  let told = "";
+  for (;;) {
+    signal?.throwIfAborted();
+    try {
+      const connection = await attempt(options);
+      if (signal?.aborted === true) await connection.close();
+      signal?.throwIfAborted();
+      return new Link(options, connection);
+    } catch (error) {
+      signal?.throwIfAborted();
+      const why = whyNot(options.nats, error);
+      if (why !== told || backoff.attempts % 12 === 0) log.warn({ attempts: backoff.attempts }, why);
+      told = why;
+      options.onTrouble?.(why);
+    }
+    await sleep(clock, backoff.next(), signal);
+  }
+}
+
+class Refused extends Error {}
+
+async function attempt({ nats, name, random }: OpenNats): Promise<NatsConnection> {
+  const connection = await connect({
+    servers: [...nats.servers],
+    name,
+    timeout: CONNECT_MS,
+    pingInterval: PING_MS,
+    maxPingOut: 2,
+    maxReconnectAttempts: -1,
+    // By itself the client gives up for ever when it is refused twice: a mended file would need a restart.
+    ignoreAuthErrorAbort: true,
+    reconnectDelayHandler: () => BACKOFF.baseMs + random.next() * 900,
+    authenticator: (nonce?: string) => authOf(nats, nonce),
+    ...tlsOf(nats),
+  });
+  const version = connection.info?.version ?? "";
+  if (older(version, NATS_SERVER_AT_LEAST)) {
+    await connection.close();
+    throw new Refused(`is version ${version}; Baton needs nats-server ${NATS_SERVER_AT_LEAST} or later`);
+  }
+  return connection;
+}
+
+function authOf({ credsFile }: NatsOptions, nonce?: string): Auth {
+  if (credsFile === null) return;
+  const text = readFileSync(credsFile, "utf8").trim();
+  if (text.includes("BEGIN NATS USER JWT")) return credsAuthenticator(Buffer.from(text))(nonce);
+  if (text === "" || /\s/.test(text))
+    throw new Refused(`${credsFile} must hold a NATS .creds file or one line: USER:PASSWORD, or a token`);
+  const colon = text.indexOf(":");
+  return colon < 0 ? { auth_token: text } : { user: text.slice(0, colon), pass: text.slice(colon + 1) };
+}
+
+function tlsOf({ servers, caFile, certFile, keyFile }: NatsOptions): { readonly tls?: TlsOptions } {
+  if (caFile === null && certFile === null && !servers.some((url) => url.startsWith("tls:"))) return {};
+  const tls: TlsOptions = {};
+  if (caFile !== null) tls.caFile = caFile;
+  if (certFile !== null) tls.certFile = certFile;
+  if (keyFile !== null) tls.keyFile = keyFile;
+  return { tls };
+}
+
+/** One sentence: which servers, what is wrong, what to do. */
+function whyNot(nats: NatsOptions, error: unknown): string {
+  const where = `NATS at ${nats.servers.join(", ")}`;
+  if (error instanceof Refused) return `${where}: ${error.message}`;
+  const code = error instanceof NatsError ? error.code : ((error as NodeJS.ErrnoException).code ?? "");
+  const message = error instanceof Error ? error.message : String(error);
+  for (const file of [nats.credsFile, nats.caFile, nats.certFile, nats.keyFile]) {
+    if (file !== null && !existsSync(file)) return `${where}: the file ${file} is not there`;
+  }
+  switch (code) {
+    case "CONNECTION_REFUSED":
+      return `${where} does not answer (connection refused): is nats-server running there?`;
+    case "TIMEOUT":
+    case "CONNECTION_TIMEOUT":
+      return `${where} does not answer within ${String(CONNECT_MS)} ms`;
+    case "AUTHORIZATION_VIOLATION":
+    case "BAD_AUTHENTICATION":
+    case "BAD_CREDS":
+    case "AUTHENTICATION_EXPIRED":
+    case "AUTHENTICATION_TIMEOUT":
+    case "ACCOUNT_EXPIRED": {
+      const remedy = nats.credsFile === null ? "give --nats-creds FILE" : `look at ${nats.credsFile}`;
+      return `${where} refuses these credentials (${message.toLowerCase()}): ${remedy}`;
+    }
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return `${where}: its name can't be resolved (${code})`;
+    case "SERVER_OPT_NA":
+      return `${where} speaks no TLS: name it nats://, or give its configuration a tls block`;
+    default:
+      return `${where} can't be used: ${message}${code === "" || message.includes(code) ? "" : ` (${code})`}`;
+  }
+}
+
+function older(version: string, least: string): boolean {
+  const [a, b] = [version, least].map((text) => text.split(/[.-]/).slice(0, 3).map(Number));
+  for (let i = 0; i < 3; i++) {
+    const [x = 0, y = 0] = [a?.[i], b?.[i]];
+    if (x !== y) return !(x > y);
+  }
+  return false;
+}
+
+class Link implements NatsLink {
+  readonly connection: NatsConnection;
+  readonly #o: OpenNats;
+  readonly #listeners = new Set<(connected: boolean) => void>();
+  #trouble = "";
+  #closing: Promise<void> | undefined;
+
+  constructor(options: OpenNats, connection: NatsConnection) {
+    this.connection = connection;
+    this.#o = options;
+    this.#o.log.info({ server: connection.getServer(), version: connection.info?.version }, "connected to NATS");
+    void this.#watch();
+  }
+
+  get connected(): boolean {
+    return this.#trouble === "";
+  }
+
+  get trouble(): string {
+    return this.#trouble;
+  }
+
+  follow(listener: (connected: boolean) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    if (this.connection.isClosed()) return;
+    if (this.connected) await this.connection.flush().catch(() => undefined);
+    await this.connection.close();
+  }
+
+  async #watch(): Promise<void> {
+    const { nats, log } = this.#o;
+    const where = `NATS at ${nats.servers.join(", ")}`;
+    for await (const { type, data } of this.connection.status()) {
+      // What is known of why it can't be had again is worth more than that it is lost once more.
+      if (type === Events.Disconnect && this.connected)
+        this.#became(`${where}: the connection is lost; it is tried again`);
+      else if (type === Events.Reconnect) this.#became("");
+      else if (type === Events.Error && !this.connected) this.#became(whyNot(nats, natsError(data)));
+      else if (type === Events.Error) log.warn({ err: data }, `${where}: the server reports an error`);
+    }
+    if (this.#closing === undefined) this.#became(`${where}: the client has given up`);
+  }
+
+  #became(trouble: string): void {
+    const before = this.connected;
+    if (trouble === this.#trouble) return;
+    this.#trouble = trouble;
+    if (trouble === "") this.#o.log.info({ server: this.connection.getServer() }, "connected to NATS again");
+    else this.#o.log.warn({}, trouble);
+    if (this.connected !== before) for (const listener of this.#listeners) listener(this.connected);
+  }
+}
+
+/** Statuses carry an error's code alone. */
+const natsError = (data: unknown): unknown => (typeof data === "string" ? new NatsError(data, data) : data);
