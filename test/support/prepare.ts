@@ -11,6 +11,7 @@ import type { Program } from "./debian.ts";
 
 const PROGRAMS: readonly Program[] = [
   { command: "prometheus", debian: "prometheus", why: "analysis is tested against a real one" },
+  { command: "nats-server", debian: "nats-server", why: "the fleet form is tested against real ones" },
 ];
 
 try {
