@@ -106,6 +106,8 @@ export function natsNames(cluster: string) {
   return {
     /** KV: services, revisions, rollouts, ledgers, who leads. */
     storeBucket: `baton_${cluster}_store`,
+    /** KV: who leads. */
+    leadBucket: `baton_${cluster}_lead`,
     /** KV: each agent's assignment under its name, as protobuf (compressed when large). */
     assignmentsBucket: assignments,
     /** Where a new value of a key of that bucket is heard by a plain subscription. */

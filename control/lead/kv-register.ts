@@ -1,0 +1,76 @@
+/**
+ * The lease's register: a key of a JetStream KV bucket of its own. It is read from the stream's leader and not from
+ * whichever replica is near: what an old replica says would make a lease look unchanged that is renewed.
+ *
+ * Errors  rejects with one sentence when there is no answer within `TIMEOUT_MS`, or JetStream can't do it.
+ */
+import { NatsError } from "nats";
+import type { KV } from "nats";
+import type { NatsLink } from "../../proto/contract/nats-link.ts";
+import { plainly } from "../../proto/contract/nats-errors.ts";
+import type { Held, Holder, LeaseRegister } from "./lease.ts";
+
+/** Within LEAD.renewMs, so that a lost answer leaves time for another try. */
+const TIMEOUT_MS = 900;
+const KEY = "leader";
+const NOBODY: Holder = { id: "", incarnation: "" };
+/** JetStream's own number for "wrong last sequence". */
+const MOVED_ON = 10_071;
+
+export class KvRegister implements LeaseRegister {
+  readonly #link: NatsLink;
+  readonly #bucket: string;
+  #kv: KV | undefined;
+
+  constructor(link: NatsLink, bucket: string) {
+    this.#link = link;
+    this.#bucket = bucket;
+  }
+
+  async read(): Promise<Held> {
+    try {
+      const kv = await this.#open();
+      const entry = await kv.get(KEY);
+      if (entry === null) return { holder: NOBODY, revision: 0 };
+      return { holder: holderOf(entry.string()), revision: entry.revision };
+    } catch (error) {
+      throw this.#said(error);
+    }
+  }
+
+  async write(holder: Holder, expected: number): Promise<number | null> {
+    try {
+      const kv = await this.#open();
+      return await kv.update(KEY, JSON.stringify(holder), expected);
+    } catch (error) {
+      if (error instanceof NatsError && error.api_error?.err_code === MOVED_ON) return null;
+      throw this.#said(error);
+    }
+  }
+
+  async #open(): Promise<KV> {
+    if (!this.#link.connected) throw new Error(this.#link.trouble);
+    if (this.#kv !== undefined) return this.#kv;
+    const { connection } = this.#link;
+    const replicas = connection.info?.cluster === undefined ? 1 : 3;
+    const js = connection.jetstream({ timeout: TIMEOUT_MS });
+    const kv = await js.views.kv(this.#bucket, { history: 1, replicas, allow_direct: false, max_bytes: 1 << 20 });
+    return (this.#kv = kv);
+  }
+
+  #said(error: unknown): Error {
+    // The bucket may be gone: it is looked for, and made again, with the next try.
+    this.#kv = undefined;
+    return new Error(plainly(error, this.#bucket), { cause: error });
+  }
+}
+
+/** What cannot be read is nobody's, and anyone's to write over. */
+function holderOf(text: string): Holder {
+  try {
+    const { id, incarnation } = JSON.parse(text) as Partial<Holder>;
+    return typeof id === "string" && typeof incarnation === "string" ? { id, incarnation } : NOBODY;
+  } catch {
+    return NOBODY;
+  }
+}
