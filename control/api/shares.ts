@@ -41,7 +41,7 @@ export function instancesWanted(rollout: Rollout, { revision, spec, version }: R
   const hosts = rollout.hosts.filter((track) => {
     return track.revisions.some((asked) => asked.revision === revision && asked.mode !== "draining");
   });
-  if (spec.run.kind === "process") return hosts.length * spec.run.count;
+  if (spec.run.kind !== "external") return hosts.length * spec.run.count;
   const { instances } = spec.run;
   const at = (host: string): number =>
     instances.filter((i) => i.version === version && (i.host === null || i.host === host)).length;

@@ -79,7 +79,7 @@ function sharesOf(
 
 /** Of an external service, this version's instances that this host may send to. */
 function runAt(run: RunSpec, version: string, host: string): RunSpec {
-  if (run.kind === "process") return run;
+  if (run.kind !== "external") return run;
   const instances = run.instances.filter(
     (instance) => instance.version === version && (instance.host === null || instance.host === host),
   );

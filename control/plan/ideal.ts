@@ -51,7 +51,7 @@ export class IdealFleet {
 const STATES = { standby: "ready", serving: "serving", draining: "draining" } as const;
 
 function instancesOf({ revision, mode, run }: AssignedRevision, host: string, since: number): InstanceView[] {
-  const count = run.kind === "process" ? run.count : run.instances.length;
+  const count = run.kind === "external" ? run.instances.length : run.count;
   return Array.from({ length: count }, (_, slot) => ({
     id: `${host}-r${String(revision)}-${String(slot)}`,
     revision,
@@ -66,4 +66,4 @@ function instancesOf({ revision, mode, run }: AssignedRevision, host: string, si
 
 /** Instances that one assigned revision comes to. */
 export const sizeOf = ({ run }: AssignedRevision): number =>
-  run.kind === "process" ? run.count : run.instances.length;
+  run.kind === "external" ? run.instances.length : run.count;

@@ -180,7 +180,7 @@ export class Evidence {
 /** Instances that one host runs of a revision; at least one, so that nothing is never "all ready". */
 export function wanted(revision: Revision, host: string): number {
   const { run, version } = revision.spec;
-  if (run.kind === "process") return Math.max(1, run.count);
+  if (run.kind !== "external") return Math.max(1, run.count);
   const own = run.instances.filter(
     (instance) => instance.version === version && (instance.host === null || instance.host === host),
   );

@@ -34,6 +34,9 @@ export const LIMITS = {
   externalInstances: 1_024,
   arguments: 256,
   variables: 256,
+  /** Of one container: */
+  mounts: 64,
+  ulimits: 32,
   /** Revisions of one service that an agent runs at once: the old, the new, and what still drains. */
   revisionsPerService: 16,
   /** Host agents that a gateway balances one service over. */

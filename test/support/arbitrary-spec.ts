@@ -14,6 +14,7 @@ import type {
   RunSpec,
   ServiceSpec,
 } from "../../proto/contract/spec/types.ts";
+import { dockerArb } from "./arbitrary-docker.ts";
 import { filterArb, matchArb } from "./arbitrary-match.ts";
 import { strategyArb } from "./arbitrary-strategy.ts";
 import { msArb, nameArb, textArb, versionArb } from "./arbitrary-text.ts";
@@ -82,7 +83,7 @@ const externalArb: fc.Arbitrary<ExternalRun> = fc.record({
   ),
 });
 
-export const runArb: fc.Arbitrary<RunSpec> = fc.oneof(processArb, externalArb);
+export const runArb: fc.Arbitrary<RunSpec> = fc.oneof(processArb, dockerArb, externalArb);
 
 const probeArb: fc.Arbitrary<ProbeSpec> = fc
   .record({
@@ -122,9 +123,16 @@ export const specArb: fc.Arbitrary<ServiceSpec> = fc
     strategy: strategyArb,
   })
   .map((spec) => {
+    if (spec.run.kind === "docker") return withContainerProbe(spec);
     if (spec.run.kind !== "external") return spec;
     // The version that is served must have an instance.
     const version = spec.run.instances[0]?.version ?? spec.version;
     return { ...spec, version };
   })
   .filter((spec) => checkWithin(spec).length === 0);
+
+/** A HEALTHCHECK can be asked of containers alone. */
+const withContainerProbe = (spec: ServiceSpec): ServiceSpec =>
+  spec.health?.readiness.kind !== "tcp"
+    ? spec
+    : { ...spec, health: { ...spec.health, readiness: { ...spec.health.readiness, kind: "container" } } };

@@ -77,7 +77,8 @@ function wantedOf(service: AssignedService, revision: AssignedRevision, host: st
   // The revision's number alone would take a controller that lost its store for the one before it.
   const base = `${service.name}/r${String(revision.revision)}/${revision.version}`;
   switch (run.kind) {
-    case "process": {
+    case "process":
+    case "docker": {
       const { count, ...how } = run;
       const hash = hashOf(how).slice(0, 12);
       return Array.from({ length: count }, (_, index) => ({

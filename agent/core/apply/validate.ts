@@ -23,7 +23,7 @@ export function problemsOf(assignment: Assignment): string[] {
       problems.push(`${name} has revision ${revision} twice`);
     }
     for (const host of repeated(endpoints.map((one) => one.host))) problems.push(`${name} has endpoint ${host} twice`);
-    for (const { run } of revisions) instances += run.kind === "process" ? run.count : 0;
+    for (const { run } of revisions) instances += run.kind === "external" ? 0 : run.count;
   }
   if (instances > LIMITS.instancesPerHost) {
     problems.push(`${instances} instances; a host runs at most ${LIMITS.instancesPerHost}`);

@@ -12,7 +12,8 @@ import { formatDuration } from "../../../proto/contract/units.ts";
 import type { Clock } from "../../../proto/kernel/clock.ts";
 
 export interface CheckRequest {
-  readonly kind: "http" | "tcp";
+  /** container: the driver knows (instance.ts asks it); the network does not. */
+  readonly kind: "http" | "tcp" | "container";
   readonly path: string;
   readonly address: string;
   readonly port: number;
@@ -25,8 +26,16 @@ const BODY_BYTES = 64 << 10;
 
 export const networkCheck =
   (clock: Clock): Check =>
-  (asked) =>
-    asked.kind === "http" ? http(clock, asked) : tcp(clock, asked);
+  (asked) => {
+    switch (asked.kind) {
+      case "http":
+        return http(clock, asked);
+      case "tcp":
+        return tcp(clock, asked);
+      case "container":
+        return Promise.resolve({ ok: false, why: "only a container has a health of its own" });
+    }
+  };
 
 function http(clock: Clock, asked: CheckRequest): Promise<CheckResult> {
   return new Promise((resolve) => {

@@ -85,7 +85,7 @@ export function step(
   if (next === null) return { rollout, outcome: null };
   const { revision, since } = next;
   const { minHealthyMs, healthyDeadlineMs } = spec.strategy;
-  const wanted = revision.run.kind === "process" ? revision.run.count : externals(revision, facts.host);
+  const wanted = revision.run.kind === "external" ? externals(revision, facts.host) : revision.run.count;
   const own = facts.instances.filter(
     (one) => one.service === spec.name && one.revision === revision.revision && one.state !== "stopped",
   );
@@ -158,6 +158,7 @@ const same = (revision: Pick<LocalRevision, "version" | "run">, spec: ServiceSpe
 function identity({ version, run }: Pick<LocalRevision, "version" | "run">): string {
   switch (run.kind) {
     case "process":
+    case "docker":
       return hashOf([version, { ...run, count: 0 }]);
     case "external":
       return hashOf([version, "external"]);

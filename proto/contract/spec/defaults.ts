@@ -91,6 +91,15 @@ export const DEFAULTS = {
   /** Retries beyond the first attempt: Istio's default (2). The retry budget bounds them all together (R16). */
   retryAttempts: 2,
   processCount: 1,
+  docker: {
+    network: "bridge",
+    /** Kubernetes' for every tag but `latest`. */
+    pullPolicy: "IfNotPresent",
+    /** Enough for an undo, and for one more. */
+    retain: 2,
+    /** Docker's own default has no bound, and fills the disk. */
+    logging: { driver: "json-file", options: { "max-size": "8m", "max-file": "2" } },
+  },
   /** HAProxy: inter 2s, rise 2, fall 3. Timeout: Kubernetes' timeoutSeconds. */
   probe: { intervalMs: 2_000, timeoutMs: 1_000, healthyThreshold: 2, unhealthyThreshold: 3 },
   /** timeout: Kubernetes' terminationGracePeriodSeconds. kill: docker stop's. sse and websocket never exceed timeout. */

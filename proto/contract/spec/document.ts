@@ -5,6 +5,7 @@
 import { formatHostPort } from "../address.ts";
 import { hashOf } from "../canonical.ts";
 import { formatDuration } from "../units.ts";
+import { docker } from "./document-docker.ts";
 import { rule } from "./document-rules.ts";
 import { strategy } from "./document-strategy.ts";
 import { API_VERSION } from "./schema.ts";
@@ -50,6 +51,7 @@ const unless = (absent: boolean, part: Document): Document => (absent ? {} : par
 
 function run(spec: RunSpec): Document {
   if (spec.kind === "external") return { external: { instances: spec.instances.map(instance) } };
+  if (spec.kind === "docker") return { docker: docker(spec) };
   const { command, cwd, env, count } = spec;
   return { process: { command: [...command], cwd, ...unless(isEmpty(env), { env }), count } };
 }
@@ -64,7 +66,7 @@ function health({ readiness, liveness }: HealthSpec): Document {
 }
 
 const probe = (p: ProbeSpec): Document => ({
-  ...(p.kind === "http" ? { http: { path: p.path } } : { tcp: {} }),
+  ...(p.kind === "http" ? { http: { path: p.path } } : { [p.kind]: {} }),
   ...timing(p),
 });
 

@@ -1,7 +1,7 @@
 /**
  * Service documents, from text to checked specs. Pure: the caller has read the files.
  *
- * A relative `cwd` stands on the document's folder (`baseDir`), as in docker-compose, wherever the command was given;
+ * A relative `cwd`, `credentialsFile` or path of a volume stands on the document's folder (`baseDir`), as in docker-compose, wherever the command was given;
  * without a `baseDir` it is left as it is. A command's own path is left to the kernel, which finds `./server` from
  * `cwd` and `server` on `PATH`.
  *
@@ -128,10 +128,22 @@ const byPosition = (problems: Problem[]): Problem[] =>
   problems.sort((a, b) => a.line - b.line || a.column - b.column || (a.path < b.path ? -1 : 1));
 
 function onBase(spec: ServiceSpec, baseDir: string | undefined): ServiceSpec {
-  if (spec.run.kind !== "process") return spec;
-  const cwd = posix.normalize(
-    posix.isAbsolute(spec.run.cwd) || baseDir === undefined ? spec.run.cwd : posix.join(baseDir, spec.run.cwd),
-  );
-  // `/srv/shop/` and `/srv/shop` are one folder, and must be one hash.
-  return { ...spec, run: { ...spec.run, cwd: cwd.length > 1 ? cwd.replace(/\/$/, "") : cwd } };
+  const based = (path: string): string => {
+    const full = posix.isAbsolute(path) || baseDir === undefined ? path : posix.join(baseDir, path);
+    // `/srv/shop/` and `/srv/shop` are one folder, and must be one hash.
+    const normal = posix.normalize(full);
+    return normal.length > 1 ? normal.replace(/\/$/, "") : normal;
+  };
+  const { run } = spec;
+  switch (run.kind) {
+    case "external":
+      return spec;
+    case "process":
+      return { ...spec, run: { ...run, cwd: based(run.cwd) } };
+    case "docker": {
+      const mounts = run.mounts.map((m) => (m.type === "bind" ? { ...m, source: based(m.source) } : m));
+      const credentialsFile = run.credentialsFile === null ? null : based(run.credentialsFile);
+      return { ...spec, run: { ...run, mounts, credentialsFile } };
+    }
+  }
 }

@@ -3,6 +3,7 @@
  *
  *   health: { path: /healthz, interval: 2s }                                    readiness, over HTTP
  *   health: { readiness: { http: { path: /ready } }, liveness: { tcp: {} } }    both, each its own way
+ *   health: { container: {} }                                                   what the image's HEALTHCHECK says
  */
 import * as z from "zod";
 import { DEFAULTS } from "./defaults.ts";
@@ -23,6 +24,7 @@ const shape = {
   path: probePath().optional(),
   http: mapping({ path: probePath() }).optional(),
   tcp: mapping({}).optional(),
+  container: mapping({}).optional(),
   interval: duration(10).default(DEFAULTS.probe.intervalMs),
   timeout: duration(1, "1s").default(DEFAULTS.probe.timeoutMs),
   healthyThreshold: whole(1, 100).default(DEFAULTS.probe.healthyThreshold),
@@ -32,11 +34,11 @@ const probeFields = mapping(shape);
 type ProbeFields = z.output<typeof probeFields>;
 
 function toProbe(p: ProbeFields): ProbeSpec | string {
-  const ways = [p.path, p.http, p.tcp].filter((way) => way !== undefined).length;
-  if (ways === 0) return "says nothing to ask: expected path, http or tcp";
-  if (ways > 1) return "expected only one of path, http and tcp";
+  const ways = [p.path, p.http, p.tcp, p.container].filter((way) => way !== undefined).length;
+  if (ways === 0) return "says nothing to ask: expected path, http, tcp or container";
+  if (ways > 1) return "expected only one of path, http, tcp and container";
   return {
-    kind: p.tcp === undefined ? "http" : "tcp",
+    kind: p.tcp !== undefined ? "tcp" : p.container !== undefined ? "container" : "http",
     path: p.path ?? p.http?.path ?? "",
     intervalMs: p.interval,
     timeoutMs: p.timeout,

@@ -1,33 +1,13 @@
-/** `run`: how a service's instances come to be. Exactly one way: `process`, or `external`. */
+/** `run`: how a service's instances come to be. Exactly one way: `process`, `docker`, or `external`. */
 import * as z from "zod";
 import { parseHostPort } from "../address.ts";
 import { isName, isVersion, NAME_RULE, VERSION_RULE } from "../ids.ts";
 import { LIMITS } from "../limits.ts";
 import { DEFAULTS } from "./defaults.ts";
-import { leaf, list, mapping, table, text, whole } from "./leaf.ts";
+import { leaf, list, mapping, notOne, text, whole } from "./leaf.ts";
+import { docker } from "./schema-docker.ts";
+import { command, env, noNul } from "./schema-words.ts";
 import type { ExternalRun, ProcessRun, RunSpec } from "./types.ts";
-
-const noNul = (t: string): boolean => !t.includes("\0");
-
-/** One argument, or one variable, holds at most what Linux takes (MAX_ARG_STRLEN is 128 KiB with the name). */
-const ARGUMENT_LENGTH = 32_768;
-
-export const command = list(
-  text("node", noNul, "without a NUL character", ARGUMENT_LENGTH),
-  1,
-  LIMITS.arguments,
-  'words such as ["node", "server.js"]',
-).refine((words) => words[0] !== "", { error: "its first word, the program, is empty", path: [0] });
-
-const env = table(
-  {
-    // PORT is how Baton tells an instance where to listen; one value for all would be one port for two versions.
-    is: (key) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(key) && key !== "PORT",
-    rule: "not a variable to set: letters, digits and _, and not PORT, which Baton gives to each instance",
-  },
-  text("production", noNul, "without a NUL character", ARGUMENT_LENGTH),
-  LIMITS.variables,
-);
 
 const process = mapping({
   command,
@@ -51,11 +31,14 @@ const external = mapping({
   instances: list(instance, 0, LIMITS.externalInstances, "instances"),
 }).transform((e): ExternalRun => ({ kind: "external", ...e }));
 
-export const run = mapping({ process: process.optional(), external: external.optional() }).transform(
-  (r, context): RunSpec => {
-    if (r.process !== undefined && r.external === undefined) return r.process;
-    if (r.external !== undefined && r.process === undefined) return r.external;
-    context.issues.push({ code: "custom", message: "expected either process or external, and only one", input: r });
-    return z.NEVER;
-  },
-);
+export const run = mapping({
+  process: process.optional(),
+  docker: docker.optional(),
+  external: external.optional(),
+}).transform((r, context): RunSpec => {
+  const found = r.process ?? r.docker ?? r.external;
+  const wrong = notOne(r, ["process", "docker", "external"]);
+  if (found !== undefined && wrong === undefined) return found;
+  context.issues.push({ code: "custom", message: wrong ?? "", input: r });
+  return z.NEVER;
+});

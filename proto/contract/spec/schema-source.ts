@@ -6,7 +6,7 @@ import type { MetricSource } from "./analysis.ts";
 import { DEFAULTS } from "./defaults.ts";
 import { parseJsonPath } from "./json-path.ts";
 import { duration, leaf, mapping, notOne, oneOf, positive, text, whole } from "./leaf.ts";
-import { command } from "./schema-run.ts";
+import { command } from "./schema-words.ts";
 
 /** What `{{…}}` may name in a query, a URL and a command's words. */
 const NAMES = ["service", "canary", "stable"] as const;

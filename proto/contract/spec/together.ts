@@ -76,7 +76,7 @@ const at = (listener: ListenerSpec): string => formatHostPort(listener.address, 
 
 /** What is wrong inside one service that no single key shows. */
 export function checkWithin(spec: ServiceSpec): readonly Complaint[] {
-  return [...listeners(spec), ...repeatedHostnames(spec), ...externalInstances(spec)];
+  return [...listeners(spec), ...repeatedHostnames(spec), ...externalInstances(spec), ...containers(spec)];
 }
 
 function* listeners(spec: ServiceSpec): Generator<Complaint> {
@@ -122,6 +122,21 @@ function* externalInstances(spec: ServiceSpec): Generator<Complaint> {
     const versions = [...new Set(instances.map((instance) => instance.version))].join(", ");
     const message = `no instance of version ${spec.version}; spec.version names the one to serve, and here are ${versions}`;
     yield { path: ["spec", "run", "external", "instances"], message };
+  }
+}
+
+function* containers({ run, health }: ServiceSpec): Generator<Complaint> {
+  if (run.kind !== "docker") {
+    for (const which of ["readiness", "liveness"] as const) {
+      if (health?.[which]?.kind !== "container") continue;
+      yield { path: ["spec", "health"], message: `container asks an image's HEALTHCHECK, and run is ${run.kind}` };
+    }
+    return;
+  }
+  for (const [i, { target }] of run.mounts.entries()) {
+    const first = run.mounts.findIndex((other) => other.target === target);
+    const path: Path = ["spec", "run", "docker", "volumes", i];
+    if (first < i) yield { path, message: `${target} is already volumes[${String(first)}]` };
   }
 }
 

@@ -2,6 +2,7 @@
  * A service as its document says it, checked and complete: every default filled in, every unit in the name.
  * `schema.ts` makes it from YAML; nothing else does.
  */
+import type { DockerRun } from "./docker.ts";
 import type { MatchSpec } from "./match.ts";
 import type { StrategySpec } from "./strategy.ts";
 
@@ -59,7 +60,7 @@ export const EVERY_REQUEST: MatchSpec = {
   queryParams: [],
 };
 
-export type RunSpec = ProcessRun | ExternalRun;
+export type RunSpec = ProcessRun | DockerRun | ExternalRun;
 
 export interface ProcessRun {
   readonly kind: "process";
@@ -82,7 +83,8 @@ export interface ExternalRun {
 }
 
 export interface ProbeSpec {
-  readonly kind: "http" | "tcp";
+  /** container: what the image's HEALTHCHECK says. */
+  readonly kind: "http" | "tcp" | "container";
   /** For http: the path asked; 200–399 is healthy. */
   readonly path: string;
   readonly intervalMs: number;
@@ -121,5 +123,6 @@ export type {
   StickySpec,
   StrategySpec,
 } from "./strategy.ts";
+export type { DockerMount, DockerRun } from "./docker.ts";
 export type { AnalysisSpec, Condition, MetricSource, MetricSpec } from "./analysis.ts";
 export type { MatchSpec, ValueMatch } from "./match.ts";

@@ -18,6 +18,7 @@ import { LIMITS } from "../limits.ts";
 import { WHOLE } from "../units.ts";
 import { encodeMatch, encodeSticky, readMatch, readSticky } from "./match.ts";
 import { fail, list, present, table, text, u32, u64, unique, whole, word } from "./reader.ts";
+import { encodeRun, readRun } from "./run.ts";
 import * as spec from "./spec.ts";
 
 const encodeFence = (f: Fence): { epoch: bigint; generation: bigint } => ({
@@ -60,7 +61,7 @@ const encodeRevision = (r: AssignedRevision): wire.AssignedRevision => ({
   version: r.version,
   mode: r.mode,
   weight: u32(r.weight),
-  run: spec.encodeRun(r.run),
+  run: encodeRun(r.run),
   health: spec.encodeHealth(r.health),
 });
 
@@ -116,7 +117,7 @@ const readRevision = (field: string, r: wire.AssignedRevision): AssignedRevision
   version: spec.version(`${field}.version`, r.version),
   mode: word(`${field}.mode`, r.mode, ["standby", "serving", "draining"]),
   weight: whole(`${field}.weight`, r.weight, WHOLE),
-  run: spec.readRun(`${field}.run`, present(`${field}.run`, r.run)),
+  run: readRun(`${field}.run`, present(`${field}.run`, r.run)),
   health: spec.readHealth(`${field}.health`, r.health),
 });
 

@@ -4,10 +4,10 @@ import { isAddress, isHostname, MAX_PORT } from "../address.ts";
 import { isMethod } from "../http-field.ts";
 import { isName, isVersion } from "../ids.ts";
 import { LIMITS } from "../limits.ts";
-import type { DrainSpec, HealthSpec, ListenerSpec, ProbeSpec, RuleSpec, RunSpec } from "../spec/types.ts";
+import type { DrainSpec, HealthSpec, ListenerSpec, ProbeSpec, RuleSpec } from "../spec/types.ts";
 import { MAX_DURATION_MS } from "../units.ts";
 import { encodeFilter, encodeMatch, isPath, readFilter, readMatch } from "./match.ts";
-import { fail, list, present, table, text, u32, whole, word } from "./reader.ts";
+import { list, present, text, u32, whole, word } from "./reader.ts";
 
 const ms = (field: string, value: number, min = 0): number => whole(field, value, MAX_DURATION_MS, min);
 
@@ -53,42 +53,6 @@ export function readRule(field: string, r: wire.RuleSpec): RuleSpec {
   };
 }
 
-export function encodeRun(run: RunSpec): wire.RunSpec {
-  if (run.kind === "process") {
-    const { command, cwd, env, count } = run;
-    return { kind: { $case: "process", value: { command: [...command], cwd, env: { ...env }, count: u32(count) } } };
-  }
-  const instances = run.instances.map((i) => ({ ...i, host: i.host ?? "", port: u32(i.port) }));
-  return { kind: { $case: "external", value: { instances } } };
-}
-
-const noNul = (value: string): boolean => !value.includes("\0");
-const isVariable = (key: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(key);
-const argument = (field: string, value: string): string => text(field, value, 32_768, noNul);
-
-export function readRun(field: string, run: wire.RunSpec): RunSpec {
-  const { $case, value } = present(field, run.kind);
-  if ($case === "process") {
-    if (value.command.length === 0 || value.command[0] === "") fail(`${field}.command`, "names no program");
-    return {
-      kind: "process",
-      command: list(`${field}.command`, value.command, LIMITS.arguments, argument),
-      cwd: text(`${field}.cwd`, value.cwd, 4_096, noNul),
-      env: table(`${field}.env`, value.env, LIMITS.variables, argument, isVariable),
-      count: whole(`${field}.count`, value.count, LIMITS.instancesPerHost, 1),
-    };
-  }
-  return {
-    kind: "external",
-    instances: list(`${field}.instances`, value.instances, LIMITS.externalInstances, (f, i) => ({
-      version: version(`${f}.version`, i.version),
-      host: i.host === "" ? null : name(`${f}.host`, i.host),
-      address: hostAddress(`${f}.address`, i.address),
-      port: whole(`${f}.port`, i.port, MAX_PORT, 1),
-    })),
-  };
-}
-
 const encodeProbe = (p: ProbeSpec): wire.ProbeSpec => ({
   kind: p.kind,
   path: p.path,
@@ -99,10 +63,10 @@ const encodeProbe = (p: ProbeSpec): wire.ProbeSpec => ({
 });
 
 function readProbe(field: string, p: wire.ProbeSpec): ProbeSpec {
-  const kind = word(`${field}.kind`, p.kind, ["http", "tcp"]);
+  const kind = word(`${field}.kind`, p.kind, ["http", "tcp", "container"]);
   return {
     kind,
-    path: text(`${field}.path`, p.path, 1_024, (t) => isPath(t) || (kind === "tcp" && t === "")),
+    path: text(`${field}.path`, p.path, 1_024, (t) => isPath(t) || (kind !== "http" && t === "")),
     intervalMs: ms(`${field}.interval_ms`, p.intervalMs, 1),
     timeoutMs: ms(`${field}.timeout_ms`, p.timeoutMs, 1),
     healthyThreshold: whole(`${field}.healthy_threshold`, p.healthyThreshold, 100, 1),

@@ -30,6 +30,8 @@ test("the pieces of the reference are taken where they belong", () => {
   const piece = (key: string): string => blocks.find((block) => block.startsWith(`${key}:`)) ?? "";
   expect(specOf(`${START}${RUN}${indent(piece("health"), 2)}\n`).health?.liveness?.kind).toBe("tcp");
   expect(specOf(`${START}${indent(piece("run"), 2)}\n`).run.kind).toBe("external");
+  const docker = blocks.find((block) => block.startsWith("run:\n  docker:")) ?? "";
+  expect(specOf(`${START}${indent(docker, 2)}\n`).run).toMatchObject({ kind: "docker", limits: { pids: 100 } });
   expect(specOf(`${START}${RUN}${indent(piece("rules"), 2)}\n`).rules[0]?.headers).toHaveLength(1);
   const metrics = `  strategy:\n    rolling:\n      analysis:\n${indent(piece("metrics"), 8)}\n`;
   expect(specOf(`${START}${RUN}${metrics}`).strategy.analysis?.metrics[0]?.source.kind).toBe("prometheus");

@@ -166,8 +166,8 @@ test.each([
     "placement: { labels: { zone: 1 } }",
     "8:32: spec.placement.labels.zone: expected text such as eu-1, got number 1: put it in quotes",
   ],
-  ["health: {}", "8:11: spec.health: says nothing to ask: expected path, http or tcp"],
-  ["health: { path: /a, tcp: {} }", "8:11: spec.health: expected only one of path, http and tcp"],
+  ["health: {}", "8:11: spec.health: says nothing to ask: expected path, http, tcp or container"],
+  ["health: { path: /a, tcp: {} }", "8:11: spec.health: expected only one of path, http, tcp and container"],
   ["health: { path: /a, readiness: { tcp: {} } }", "8:11: spec.health: path belongs inside readiness or liveness here"],
   [
     "health: { liveness: { tcp: {} } }",
@@ -266,7 +266,7 @@ test.each([
     "command: [node], count: 65",
     "7:45: spec.run.process.count: expected a count from 1 to 64, got number 65",
   ],
-  ["process: { command: [node, server.js] }", "", "7:8: spec.run: expected either process or external, and only one"],
+  ["process: { command: [node, server.js] }", "", "7:8: spec.run: expected one of process, docker, external"],
   [
     "process: { command: [node, server.js] }",
     "external: { instances: [{ version: v2, address: 'a:1' }] }",

@@ -107,12 +107,94 @@ export interface ExternalRun {
   instances: ExternalInstance[];
 }
 
+/** null and an empty list differ: "as the image says", and "nothing". */
+export interface Words {
+  words: string[];
+}
+
+export interface DockerMount {
+  /** "bind", "volume" or "tmpfs" */
+  type: string;
+  /** "" for tmpfs */
+  source: string;
+  target: string;
+  readOnly: boolean;
+}
+
+export interface DockerUlimit {
+  name: string;
+  /** -1 = none */
+  soft: bigint;
+  hard: bigint;
+}
+
+export interface DockerLogging {
+  driver: string;
+  options: { [key: string]: string };
+}
+
+export interface DockerLogging_OptionsEntry {
+  key: string;
+  value: string;
+}
+
+export interface DockerRun {
+  image: string;
+  /** absent = the image's */
+  entrypoint:
+    | Words
+    | undefined;
+  /** absent = the image's */
+  command: Words | undefined;
+  env: { [key: string]: string };
+  count: number;
+  /** 0 = one of its own for each instance */
+  port: number;
+  /** "bridge", "host", "agent", "container:NAME", or a network's name */
+  network: string;
+  mounts: DockerMount[];
+  /** "" = the image's */
+  user: string;
+  /** "" = the image's */
+  workdir: string;
+  init: boolean;
+  /** 0 = no limit */
+  memoryBytes: bigint;
+  /** 0 = no limit */
+  cpus: number;
+  /** 0 = no limit */
+  pids: number;
+  /** 0 = Docker's default */
+  shmBytes: bigint;
+  ulimits: DockerUlimit[];
+  /** "Always", "IfNotPresent" or "Never" */
+  pullPolicy: string;
+  /** on the host; "" = none */
+  credentialsFile: string;
+  retain: number;
+  labels: { [key: string]: string };
+  logging: DockerLogging | undefined;
+}
+
+export interface DockerRun_EnvEntry {
+  key: string;
+  value: string;
+}
+
+export interface DockerRun_LabelsEntry {
+  key: string;
+  value: string;
+}
+
 export interface RunSpec {
-  kind: { $case: "process"; value: ProcessRun } | { $case: "external"; value: ExternalRun } | undefined;
+  kind: { $case: "process"; value: ProcessRun } | { $case: "external"; value: ExternalRun } | {
+    $case: "docker";
+    value: DockerRun;
+  } | undefined;
 }
 
 export interface ProbeSpec {
-  /** "http" or "tcp" */
+  /** "http", "tcp" or "container" */
   kind: string;
   path: string;
   intervalMs: number;
@@ -1068,6 +1150,736 @@ export const ExternalRun: MessageFns<ExternalRun> = {
   },
 };
 
+function createBaseWords(): Words {
+  return { words: [] };
+}
+
+export const Words: MessageFns<Words> = {
+  encode(message: Words, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.words) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Words {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWords();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.words.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDockerMount(): DockerMount {
+  return { type: "", source: "", target: "", readOnly: false };
+}
+
+export const DockerMount: MessageFns<DockerMount> = {
+  encode(message: DockerMount, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.type !== "") {
+      writer.uint32(10).string(message.type);
+    }
+    if (message.source !== "") {
+      writer.uint32(18).string(message.source);
+    }
+    if (message.target !== "") {
+      writer.uint32(26).string(message.target);
+    }
+    if (message.readOnly !== false) {
+      writer.uint32(32).bool(message.readOnly);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DockerMount {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDockerMount();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.readOnly = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDockerUlimit(): DockerUlimit {
+  return { name: "", soft: 0n, hard: 0n };
+}
+
+export const DockerUlimit: MessageFns<DockerUlimit> = {
+  encode(message: DockerUlimit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.soft !== 0n) {
+      if (BigInt.asIntN(64, message.soft) !== message.soft) {
+        throw new globalThis.Error("value provided for field message.soft of type sint64 too large");
+      }
+      writer.uint32(16).sint64(message.soft);
+    }
+    if (message.hard !== 0n) {
+      if (BigInt.asIntN(64, message.hard) !== message.hard) {
+        throw new globalThis.Error("value provided for field message.hard of type sint64 too large");
+      }
+      writer.uint32(24).sint64(message.hard);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DockerUlimit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDockerUlimit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.soft = reader.sint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.hard = reader.sint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDockerLogging(): DockerLogging {
+  return { driver: "", options: {} };
+}
+
+export const DockerLogging: MessageFns<DockerLogging> = {
+  encode(message: DockerLogging, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.driver !== "") {
+      writer.uint32(10).string(message.driver);
+    }
+    globalThis.Object.entries(message.options).forEach(([key, value]: [string, string]) => {
+      DockerLogging_OptionsEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DockerLogging {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDockerLogging();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.driver = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = DockerLogging_OptionsEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.options[entry2.key] = entry2.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDockerLogging_OptionsEntry(): DockerLogging_OptionsEntry {
+  return { key: "", value: "" };
+}
+
+export const DockerLogging_OptionsEntry: MessageFns<DockerLogging_OptionsEntry> = {
+  encode(message: DockerLogging_OptionsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DockerLogging_OptionsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDockerLogging_OptionsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDockerRun(): DockerRun {
+  return {
+    image: "",
+    entrypoint: undefined,
+    command: undefined,
+    env: {},
+    count: 0,
+    port: 0,
+    network: "",
+    mounts: [],
+    user: "",
+    workdir: "",
+    init: false,
+    memoryBytes: 0n,
+    cpus: 0,
+    pids: 0,
+    shmBytes: 0n,
+    ulimits: [],
+    pullPolicy: "",
+    credentialsFile: "",
+    retain: 0,
+    labels: {},
+    logging: undefined,
+  };
+}
+
+export const DockerRun: MessageFns<DockerRun> = {
+  encode(message: DockerRun, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.image !== "") {
+      writer.uint32(10).string(message.image);
+    }
+    if (message.entrypoint !== undefined) {
+      Words.encode(message.entrypoint, writer.uint32(18).fork()).join();
+    }
+    if (message.command !== undefined) {
+      Words.encode(message.command, writer.uint32(26).fork()).join();
+    }
+    globalThis.Object.entries(message.env).forEach(([key, value]: [string, string]) => {
+      DockerRun_EnvEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
+    if (message.count !== 0) {
+      writer.uint32(40).uint32(message.count);
+    }
+    if (message.port !== 0) {
+      writer.uint32(48).uint32(message.port);
+    }
+    if (message.network !== "") {
+      writer.uint32(58).string(message.network);
+    }
+    for (const v of message.mounts) {
+      DockerMount.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.user !== "") {
+      writer.uint32(74).string(message.user);
+    }
+    if (message.workdir !== "") {
+      writer.uint32(82).string(message.workdir);
+    }
+    if (message.init !== false) {
+      writer.uint32(88).bool(message.init);
+    }
+    if (message.memoryBytes !== 0n) {
+      if (BigInt.asUintN(64, message.memoryBytes) !== message.memoryBytes) {
+        throw new globalThis.Error("value provided for field message.memoryBytes of type uint64 too large");
+      }
+      writer.uint32(96).uint64(message.memoryBytes);
+    }
+    if (message.cpus !== 0) {
+      writer.uint32(105).double(message.cpus);
+    }
+    if (message.pids !== 0) {
+      writer.uint32(112).uint32(message.pids);
+    }
+    if (message.shmBytes !== 0n) {
+      if (BigInt.asUintN(64, message.shmBytes) !== message.shmBytes) {
+        throw new globalThis.Error("value provided for field message.shmBytes of type uint64 too large");
+      }
+      writer.uint32(120).uint64(message.shmBytes);
+    }
+    for (const v of message.ulimits) {
+      DockerUlimit.encode(v!, writer.uint32(130).fork()).join();
+    }
+    if (message.pullPolicy !== "") {
+      writer.uint32(138).string(message.pullPolicy);
+    }
+    if (message.credentialsFile !== "") {
+      writer.uint32(146).string(message.credentialsFile);
+    }
+    if (message.retain !== 0) {
+      writer.uint32(152).uint32(message.retain);
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      DockerRun_LabelsEntry.encode({ key: key as any, value }, writer.uint32(162).fork()).join();
+    });
+    if (message.logging !== undefined) {
+      DockerLogging.encode(message.logging, writer.uint32(170).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DockerRun {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDockerRun();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entrypoint = Words.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.command = Words.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = DockerRun_EnvEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.env[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.mounts.push(DockerMount.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.workdir = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.init = reader.bool();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.memoryBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 13: {
+            if (tag !== 105) {
+              break;
+            }
+
+            message.cpus = reader.double();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.pids = reader.uint32();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.shmBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.ulimits.push(DockerUlimit.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.pullPolicy = reader.string();
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.credentialsFile = reader.string();
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.retain = reader.uint32();
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            const entry20 = DockerRun_LabelsEntry.decode(reader, reader.uint32());
+            if (entry20.value !== undefined) {
+              message.labels[entry20.key] = entry20.value;
+            }
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.logging = DockerLogging.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDockerRun_EnvEntry(): DockerRun_EnvEntry {
+  return { key: "", value: "" };
+}
+
+export const DockerRun_EnvEntry: MessageFns<DockerRun_EnvEntry> = {
+  encode(message: DockerRun_EnvEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DockerRun_EnvEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDockerRun_EnvEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDockerRun_LabelsEntry(): DockerRun_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const DockerRun_LabelsEntry: MessageFns<DockerRun_LabelsEntry> = {
+  encode(message: DockerRun_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DockerRun_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDockerRun_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseRunSpec(): RunSpec {
   return { kind: undefined };
 }
@@ -1080,6 +1892,9 @@ export const RunSpec: MessageFns<RunSpec> = {
         break;
       case "external":
         ExternalRun.encode(message.kind.value, writer.uint32(18).fork()).join();
+        break;
+      case "docker":
+        DockerRun.encode(message.kind.value, writer.uint32(26).fork()).join();
         break;
     }
     return writer;
@@ -1112,6 +1927,14 @@ export const RunSpec: MessageFns<RunSpec> = {
             }
 
             message.kind = { $case: "external", value: ExternalRun.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = { $case: "docker", value: DockerRun.decode(reader, reader.uint32()) };
             continue;
           }
         }
