@@ -106,6 +106,8 @@ export function natsNames(cluster: string) {
   return {
     /** KV: services, revisions, rollouts, ledgers, who leads. */
     storeBucket: `baton_${cluster}_store`,
+    /** Where the servers repeat each commit of that bucket once it is stored (the stream's `republish`). */
+    storeHead: `${prefix}.store`,
     /** KV: who leads. */
     leadBucket: `baton_${cluster}_lead`,
     /** KV: each agent's assignment under its name, as protobuf (compressed when large). */
