@@ -9,7 +9,7 @@
  *   5. what is wanted and not applied is sent; only now, since all that led to it is stored
  *
  * Errors  a store that fails stops the round before anything is sent; the round is tried again after `RETRY_MS`.
- *         Being fenced off ends the controller.
+ *         Being fenced off ends it (Registry.onLost).
  */
 import type { Clock, Millis, Timer } from "../proto/kernel/clock.ts";
 import type { Log } from "../proto/kernel/log.ts";
@@ -43,6 +43,8 @@ const TELL_MS = 500;
 const STEPS_A_ROUND = 50;
 
 export interface LoopOptions {
+  /** False for a controller that follows: what is wanted is worked out, for those who look, and nothing is done. */
+  readonly acts: boolean;
   readonly registry: Registry;
   readonly fleet: Fleet;
   readonly books: Books;
@@ -55,8 +57,6 @@ export interface LoopOptions {
   measurements(rollout: Rollout): readonly ExternalMeasurement[];
   /** A round took so long, milliseconds. */
   measured(ms: Millis): void;
-  /** Another controller has taken over. */
-  fenced(why: string): void;
 }
 
 export class Loop {
@@ -128,7 +128,7 @@ export class Loop {
     this.#stopped = true;
     this.#tick?.cancel();
     this.#soon?.cancel();
-    await this.#options.serial.run(() => this.#checkpoint([], true)).catch(() => undefined);
+    if (this.#options.acts) await this.#options.serial.run(() => this.#checkpoint([], true)).catch(() => undefined);
   }
 
   /** What the engine is told of a service now. */
@@ -172,13 +172,17 @@ export class Loop {
     } catch (error) {
       log.error({ err: error }, "a round of the reconcile loop failed; it is tried again");
       this.#restUntil = clock.monotonic() + RETRY_MS;
-      if (error instanceof StoreFailed && error.fenced) this.#options.fenced(error.message);
-      else this.poke();
+      // Whoever is fenced off is told by the registry, and ends this loop.
+      if (!(error instanceof StoreFailed && error.fenced)) this.poke();
     }
   }
 
   async #round(): Promise<void> {
     const { registry, fleet, books, clock } = this.#options;
+    if (!this.#options.acts) {
+      this.#wanted.compile();
+      return;
+    }
     await this.#storeHosts();
     await retire({ registry, fleet, books, now: this.#options.now() });
     let wakeAt: Millis | null = null;

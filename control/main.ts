@@ -5,7 +5,7 @@
  * Exit  0 after SIGTERM or SIGINT, 1 when it could not start or must not go on, 2 for wrong options.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { homedir } from "node:os";
+import { homedir, hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { pinoLog } from "../proto/runtime/pino-log.ts";
 import { systemClock, systemRandom } from "../proto/runtime/system-clock.ts";
@@ -27,6 +27,7 @@ async function main(): Promise<void> {
     env: process.env,
     uid: process.getuid?.() ?? -1,
     home: homedir(),
+    hostname: hostname(),
   });
   if (options.kind === "help") {
     process.stdout.write(HELP);
@@ -50,9 +51,10 @@ async function main(): Promise<void> {
       process.exit(1);
     },
   });
-  process.stdout.write(
-    `baton control: gRPC on ${controller.grpc}, HTTP on ${controller.http}, epoch ${controller.epoch}\n`,
-  );
+  const { nats, id = "" } = options.controller;
+  const as =
+    nats === undefined ? `epoch ${controller.epoch}` : `${id} of cluster ${nats.cluster} on ${nats.servers.join(", ")}`;
+  process.stdout.write(`baton control: gRPC on ${controller.grpc}, HTTP on ${controller.http}, ${as}\n`);
   const stop = (signal: NodeJS.Signals): void => {
     // A second signal is not waited for.
     for (const name of ["SIGTERM", "SIGINT"] as const) process.removeAllListeners(name);

@@ -51,7 +51,13 @@ export class Narrator {
       });
   }
 
-  started(epoch: number, damaged: { readonly setAside: string; readonly why: string } | null, active: number): void {
+  /** `id`: this controller's name among several, "" for one that stands alone. */
+  started(
+    epoch: number,
+    damaged: { readonly setAside: string; readonly why: string } | null,
+    active: number,
+    id: string,
+  ): void {
     const { registry } = this.#o;
     if (damaged !== null) {
       const message =
@@ -60,7 +66,8 @@ export class Narrator {
       this.event("store_set_aside", "", message, "", "error");
     }
     const resumed = active === 0 ? "" : `; ${active} rollout(s) under way go on`;
-    this.event("controller_started", "", `epoch ${epoch} on ${registry.description}${resumed}`);
+    const leads = id === "" ? "" : `${id} leads: `;
+    this.event("controller_started", "", `${leads}epoch ${epoch} on ${registry.description}${resumed}`);
   }
 
   /** An agent has seen an epoch that is not below ours: another controller's, or ours from before the store was lost. */

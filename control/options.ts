@@ -5,6 +5,7 @@ import type { ParseArgsConfig } from "node:util";
 import { parseHostPort } from "../proto/contract/address.ts";
 import { didYouMean } from "../proto/contract/nearest.ts";
 import { PORTS } from "../proto/contract/limits.ts";
+import { NATS_FLAGS, NATS_HELP, readNats } from "../proto/contract/nats.ts";
 import { stateDir } from "../proto/contract/state-dir.ts";
 import type { Whose } from "../proto/contract/state-dir.ts";
 import { parseTokenOption } from "./analysis/tokens.ts";
@@ -21,6 +22,10 @@ Runs a controller: keeps services and rollouts, tells agents what to do, answers
   --http HOST:PORT             /healthz /readyz /metrics (default ${HTTP})
   --state DIR                  where it keeps its store (default $XDG_STATE_HOME/baton/control if that is set, else
                                /var/lib/baton/control as root, else ~/.local/state/baton/control)
+  --name NAME                  this controller's name among several (default: the machine's name)
+${NATS_HELP}  --trust-network              the network between here and NATS is encrypted otherwise
+                               With --nats the store is JetStream's: any number of controllers may share it, one of them
+                               leads, the others answer reads and take over within five seconds.
   --token-file FILE            the token that agents and operators must bring; needed beyond loopback
   --agent-token-file FILE      another one for agents
   --operator-token-file FILE   another one for operators
@@ -31,6 +36,7 @@ Runs a controller: keeps services and rollouts, tells agents what to do, answers
   --help                       this text
 `;
 
+const NAME = /^[\w.-]{1,63}$/;
 const LEVELS = ["debug", "info", "warn", "error", "silent"];
 
 export type Options =
@@ -41,7 +47,15 @@ export type Options =
       readonly logLevel: string;
       readonly controller: Pick<
         ControllerOptions,
-        "grpc" | "http" | "stateDir" | "agentTokenFile" | "operatorTokenFile" | "analysisCommands" | "analysisTokens"
+        | "grpc"
+        | "http"
+        | "stateDir"
+        | "nats"
+        | "id"
+        | "agentTokenFile"
+        | "operatorTokenFile"
+        | "analysisCommands"
+        | "analysisTokens"
       >;
     };
 
@@ -49,6 +63,9 @@ const NAMES = {
   grpc: { type: "string", default: GRPC },
   http: { type: "string", default: HTTP },
   state: { type: "string" },
+  name: { type: "string" },
+  ...NATS_FLAGS,
+  "trust-network": { type: "boolean", default: false },
   "token-file": { type: "string" },
   "agent-token-file": { type: "string" },
   "operator-token-file": { type: "string" },
@@ -58,7 +75,7 @@ const NAMES = {
   help: { type: "boolean", short: "h", default: false },
 } as const satisfies ParseArgsConfig["options"];
 
-export function readOptions(args: readonly string[], whose: Whose): Options {
+export function readOptions(args: readonly string[], whose: Whose & { readonly hostname: string }): Options {
   const wrong = (why: string): Options => ({ kind: "wrong", why });
   const unknown = args.find((arg) => arg.startsWith("--") && !(nameOf(arg) in NAMES));
   if (unknown !== undefined) {
@@ -87,6 +104,13 @@ export function readOptions(args: readonly string[], whose: Whose): Options {
   if (noToken !== undefined) {
     return wrong(`--analysis-token ${noToken} is no ORIGIN=FILE, such as https://prometheus:9090=/etc/baton/token`);
   }
+  const nats = readNats(values, values["trust-network"], (file) => resolve(file));
+  if (nats.kind === "wrong") return wrong(nats.why);
+  if (nats.kind === "ok" && values.state !== undefined) {
+    return wrong("--state is the embedded store's folder; with --nats the store is JetStream's");
+  }
+  const id = values.name ?? whose.hostname;
+  if (!NAME.test(id)) return wrong(`--name ${id} is no name of letters, digits, . _ and -, at most 63`);
   const agentTokenFile = values["agent-token-file"] ?? values["token-file"];
   const operatorTokenFile = values["operator-token-file"] ?? values["token-file"];
   return {
@@ -96,6 +120,7 @@ export function readOptions(args: readonly string[], whose: Whose): Options {
       grpc,
       http,
       stateDir: resolve(values.state ?? stateDir("control", whose)),
+      ...(nats.kind === "ok" ? { nats: nats.nats, id } : {}),
       ...(values["analysis-commands"] ? { analysisCommands: true } : {}),
       ...(analysisTokens.length === 0 ? {} : { analysisTokens }),
       ...(agentTokenFile === undefined ? {} : { agentTokenFile }),

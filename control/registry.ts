@@ -6,8 +6,17 @@
  */
 import type { JournalEntry, Rollout } from "./model/rollout.ts";
 import type { Host, Revision, Service } from "./model/service.ts";
-import { KEEP } from "./store/store.ts";
-import type { Change, EventQuery, NewEvent, Retirement, Store, StoredEvent, StoredState } from "./store/store.ts";
+import { KEEP, StoreUnsure } from "./store/store.ts";
+import type {
+  Batch,
+  Change,
+  EventQuery,
+  NewEvent,
+  Retirement,
+  Store,
+  StoredEvent,
+  StoredState,
+} from "./store/store.ts";
 
 export class StoreFailed extends Error {
   override readonly name = "StoreFailed";
@@ -40,6 +49,9 @@ export class Registry {
   structure = 0;
   /** Storage refused the last batch; "" when all is well. */
   trouble = "";
+  /** Called once: what is here may no longer be what is stored, and nothing is committed any more. */
+  onLost: (why: string) => void = () => undefined;
+  #lost = "";
 
   constructor(store: Store, state: StoredState) {
     this.#store = store;
@@ -59,16 +71,13 @@ export class Registry {
     return this.#store.description;
   }
 
+  get position(): number {
+    return this.#store.position;
+  }
+
   /** Above what is stored and above `highest`; stored before it is used. */
   async raiseEpoch(highest: number): Promise<number> {
-    for (let to = Math.max(this.#epoch, highest) + 1; ;) {
-      const answer = await this.#store.raiseEpoch(to);
-      if (answer.kind === "ok") {
-        this.#epoch = to;
-        return to;
-      }
-      to = answer.epoch + 1;
-    }
+    return (this.#epoch = await raiseEpoch(this.#store, Math.max(this.#epoch, highest)));
   }
 
   services(): readonly Service[] {
@@ -172,12 +181,22 @@ export class Registry {
     for (const event of events) for (const listener of this.#listeners) listener(event);
   }
 
+  /** What another controller has committed: this registry follows it. */
+  take({ epoch, changes, events }: Batch): void {
+    this.#epoch = epoch;
+    for (const change of changes) this.#remember(change);
+    this.#forgetLists(changes);
+    for (const event of events) for (const listener of this.#listeners) listener(event);
+  }
+
   async #write(changes: readonly Change[]): Promise<readonly StoredEvent[]> {
+    if (this.#lost !== "") throw new StoreFailed(this.#lost, true);
     let answer;
     try {
       answer = await this.#store.commit(this.#epoch, changes);
     } catch (error) {
       this.trouble = (error as Error).message;
+      if (error instanceof StoreUnsure) throw this.#fenced(this.trouble);
       throw new StoreFailed(`the store refused a change: ${this.trouble}`, false, error);
     }
     switch (answer.kind) {
@@ -185,13 +204,20 @@ export class Registry {
         this.trouble = "";
         return answer.events;
       case "fenced":
-        this.trouble = `a controller of epoch ${answer.epoch} has taken over from this one (${this.#epoch})`;
-        throw new StoreFailed(this.trouble, true);
+        throw this.#fenced(`a controller of epoch ${answer.epoch} has taken over from this one (${this.#epoch})`);
       case "conflict":
         // Memory and store disagree about what was: only another writer does that.
-        this.trouble = answer.message;
-        throw new StoreFailed(`the store was changed by another: ${answer.message}`, true);
+        throw this.#fenced(`the store was changed by another: ${answer.message}`);
     }
+  }
+
+  #fenced(why: string): StoreFailed {
+    this.trouble = why;
+    if (this.#lost === "") {
+      this.#lost = why;
+      this.onLost(why);
+    }
+    return new StoreFailed(why, true);
   }
 
   #forgetLists(changes: readonly Change[]): void {
@@ -260,6 +286,15 @@ export class Registry {
       this.#revisions.set(service, revisions);
     }
     return revisions;
+  }
+}
+
+/** Above what is stored and above `highest`. Whoever did so loads after it: no other controller commits any more. */
+export async function raiseEpoch(store: Store, highest: number): Promise<number> {
+  for (let to = highest + 1; ;) {
+    const answer = await store.raiseEpoch(to);
+    if (answer.kind === "ok") return to;
+    to = answer.epoch + 1;
   }
 }
 

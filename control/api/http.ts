@@ -17,7 +17,7 @@ import type { Metrics } from "./metrics.ts";
 export interface HttpOptions {
   readonly listen: HostPort;
   readonly token: Token;
-  readonly metrics: Metrics;
+  readonly metrics: Pick<Metrics, "contentType" | "text">;
   /** "" when ready, else why not. */
   notReady(): string;
 }

@@ -11,7 +11,7 @@ export interface Metrics {
 
 const PHASES = ["Progressing", "Paused", "Healthy", "Degraded"] as const;
 
-export function controlMetrics(shown: Shown): Metrics {
+export function controlMetrics(shown: Shown, leads: boolean): Metrics {
   const { registry, fleet, clock } = shown;
   const prom = new PromRegistry();
   const registers = [prom];
@@ -40,6 +40,7 @@ export function controlMetrics(shown: Shown): Metrics {
       },
     });
   };
+  gauge("baton_control_leads", "1 while this controller leads.", [], (g) => g.set(leads ? 1 : 0));
   gauge("baton_control_epoch", "The fencing number.", [], (g) => g.set(registry.epoch));
   gauge("baton_control_store_ok", "1 when the last change was stored.", [], (g) =>
     g.set(registry.trouble === "" ? 1 : 0),

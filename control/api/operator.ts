@@ -11,6 +11,7 @@ import type { OperatorServer, RolloutCommand, RolloutView } from "../../proto/ge
 import type { Command, Rollout } from "../model/rollout.ts";
 import { Refusal } from "../refusal.ts";
 import { allows, authorizationOf } from "./auth.ts";
+import type { Token } from "./auth.ts";
 import type { OperatorContext } from "./context.ts";
 import { statusOf } from "./errors.ts";
 import type { Status } from "./errors.ts";
@@ -23,12 +24,16 @@ import { hostView, serviceView } from "./wire-views.ts";
 /** Well within one message; of more rollouts than that, the newest are told. */
 const ANSWER_BYTES = LIMITS.messageBytes / 2;
 
-const UNAUTHENTICATED: Status = {
+/** Not the end of what was watched. */
+const OVER: Status = { code: status.UNAVAILABLE, details: "this controller stops, or leads no more: ask again" };
+
+export const UNAUTHENTICATED: Status = {
   code: status.UNAUTHENTICATED,
   details: "this controller asks for a token: give it with --token-file",
 };
 
-export function operatorService(options: OperatorContext): OperatorServer {
+/** `token`: what callers must bring; null where another has looked at it. */
+export function operatorService(options: OperatorContext, token: Token): OperatorServer {
   const { operations, registry } = options;
   const view = (rollout: Rollout): Promise<RolloutView> => rolloutView(options, rollout);
 
@@ -36,7 +41,7 @@ export function operatorService(options: OperatorContext): OperatorServer {
     answer: (request: Request, metadata: Metadata) => Response | Promise<Response>,
   ): handleUnaryCall<Request, Response> => {
     return (call, callback) => {
-      if (!allows(options.token, authorizationOf(call.metadata))) {
+      if (!allows(token, authorizationOf(call.metadata))) {
         callback(UNAUTHENTICATED);
         return;
       }
@@ -53,12 +58,15 @@ export function operatorService(options: OperatorContext): OperatorServer {
     serve: (call: Parameters<handleServerStreamingCall<Request, Response>>[0]) => Promise<void>,
   ): handleServerStreamingCall<Request, Response> => {
     return (call) => {
-      if (!allows(options.token, authorizationOf(call.metadata))) {
+      if (!allows(token, authorizationOf(call.metadata))) {
         call.emit("error", UNAUTHENTICATED);
         return;
       }
       serve(call).then(
-        () => call.end(),
+        () => {
+          if (options.stopping.aborted && !call.cancelled) call.emit("error", OVER);
+          else call.end();
+        },
         (error: unknown) => call.emit("error", statusOf(error, options.log)),
       );
     };
@@ -138,21 +146,21 @@ export function operatorService(options: OperatorContext): OperatorServer {
     }),
     events: stream((call) => streamEvents(call, options)),
     getInfo: unary(() => ({
-      software: options.software,
+      software: options.ground.software,
       epoch: BigInt(registry.epoch),
       protocolVersion: PROTOCOL_VERSION,
-      startedAtMs: BigInt(options.startedAtMs),
+      startedAtMs: BigInt(Math.round(options.ground.startedAtMs)),
       store: registry.description,
-      role: "leader",
-      id: "",
-      leader: "",
-      troubles: registry.trouble === "" ? [] : [registry.trouble],
+      role: options.role,
+      id: options.ground.id,
+      leader: options.ground.leader(),
+      troubles: [...options.ground.troubles(), ...(registry.trouble === "" ? [] : [registry.trouble])],
     })),
   };
 }
 
 /** Calls whose request names no actor may name one beside it. */
-function actorOf(metadata: Metadata): string {
+export function actorOf(metadata: Metadata): string {
   const value = metadata.get("baton-actor")[0];
   if (typeof value !== "string" || value === "") return "operator";
   if (value.length > 128) throw new Refusal("invalid", "baton-actor is longer than 128 characters");

@@ -32,16 +32,16 @@ export interface SessionOptions {
   event(kind: string, host: string, message: string): void;
 }
 
-type Stream = ServerDuplexStream<wire.AgentMessage, wire.ControllerMessage>;
+export type SessionStream = ServerDuplexStream<wire.AgentMessage, wire.ControllerMessage>;
 
-export function serveSession(call: Stream, options: SessionOptions): void {
+export function serveSession(call: SessionStream, options: SessionOptions): void {
   new Session(call, options).start();
 }
 
 class Session implements SessionPort {
   readonly id: string;
   readonly peer: string;
-  readonly #call: Stream;
+  readonly #call: SessionStream;
   readonly #options: SessionOptions;
   #agent: Agent | null = null;
   #waiting: ControllerMessage[] = [];
@@ -50,7 +50,7 @@ class Session implements SessionPort {
   #taken: Promise<void> = Promise.resolve();
   #helloTimer: Timer | null = null;
 
-  constructor(call: Stream, options: SessionOptions) {
+  constructor(call: SessionStream, options: SessionOptions) {
     this.id = sessionId(options.random);
     this.#call = call;
     this.peer = call.getPeer();

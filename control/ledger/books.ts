@@ -7,6 +7,7 @@
  */
 import type { InstanceReport, Report } from "../../proto/contract/report.ts";
 import type { Rollout } from "../model/rollout.ts";
+import type { Change } from "../store/store.ts";
 import type { VersionTraffic } from "../model/view.ts";
 import { AgentCounts } from "./counts.ts";
 import type { Entered } from "./counts.ts";
@@ -144,6 +145,22 @@ export class Books {
       for (const agent of Object.values(baseline)) start.put(agent);
       this.#starts.set(rollout, start);
     }
+  }
+
+  /** A page, or a ledger, as another controller has stored it: these books follow that one's. */
+  follow(change: Extract<Change, { readonly kind: "counts" | "ledger" }>): void {
+    if (change.kind === "counts") {
+      const { counts } = change;
+      this.#agents.get(counts.host)?.strike();
+      this.#agents.set(counts.host, new AgentCounts(counts.host, counts.role, this.#tallyOf, counts));
+      return;
+    }
+    const { ledger } = change;
+    const known = this.#ledgers.get(ledger.rollout);
+    const joined = Object.keys(known?.baseline ?? {}).length !== Object.keys(ledger.baseline).length;
+    if (joined) this.#starts.delete(ledger.rollout);
+    this.take(ledger);
+    this.#ledgers.set(ledger.rollout, ledger);
   }
 
   /** Only these rollouts of a service are kept. */

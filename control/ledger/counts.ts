@@ -95,6 +95,12 @@ export class AgentCounts {
     return { losses, incidents, newBoot };
   }
 
+  /** Taken out of the sums; of no use after that. */
+  strike(): void {
+    for (const name of this.#services.keys()) this.#tally(name).put(this.totals(name), -1);
+    this.#services.clear();
+  }
+
   /** Totals since ever, by version. */
   totals(service: string): HostTotals {
     const page = this.#services.get(service);

@@ -62,6 +62,8 @@ export type Committed =
 
 /** What one `commit` changed, as the others hear of it. */
 export interface Batch {
+  /** Counts up by one a batch. */
+  readonly seq: number;
   readonly epoch: number;
   readonly changes: readonly Change[];
   readonly events: readonly StoredEvent[];
@@ -99,6 +101,8 @@ export interface Store {
   /** For people: the engine and where it keeps things. */
   readonly description: string;
   load(): Promise<StoredState>;
+  /** The number of the newest batch that this store has loaded, committed, or told its follower; 0 where nobody follows. */
+  readonly position: number;
   commit(epoch: number, changes: readonly Change[]): Promise<Committed>;
   /** Compare-and-set: `ok` only if the stored epoch was lower, and is `to` now. */
   raiseEpoch(to: number): Promise<{ readonly kind: "ok" } | { readonly kind: "taken"; readonly epoch: number }>;

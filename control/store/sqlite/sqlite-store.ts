@@ -21,6 +21,7 @@ type RolloutChange = Extract<Change, { readonly kind: "rollout" }>;
 
 export class SqliteStore implements Store {
   readonly description: string;
+  readonly position = 0;
   readonly #db: DatabaseSync;
   readonly #released: () => void;
   readonly #statements = new Map<string, StatementSync>();

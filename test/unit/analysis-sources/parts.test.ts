@@ -96,7 +96,7 @@ test("token files are read at the start, and one that can't be used is told by n
 });
 
 test("commands are run only when the controller was told so", () => {
-  const read = (...args: string[]) => readOptions(args, { env: {}, uid: 1000, home: "/home/ann" });
+  const read = (...args: string[]) => readOptions(args, { env: {}, uid: 1000, home: "/home/ann", hostname: "h" });
   expect(read()).toMatchObject({ controller: expect.not.objectContaining({ analysisCommands: true }) as object });
   expect(read("--analysis-commands")).toMatchObject({ controller: { analysisCommands: true } });
   expect(read("--analysis-token", "http://a:1=f", "--analysis-token=http://b:2=g")).toMatchObject({

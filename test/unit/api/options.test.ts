@@ -5,7 +5,7 @@ import { allows, readToken, TokenUnusable } from "../../../control/api/auth.ts";
 import { readOptions } from "../../../control/options.ts";
 import { Folder } from "../../support/control.ts";
 
-const read = (...args: string[]) => readOptions(args, { env: {}, uid: 1000, home: "/home/ann" });
+const read = (...args: string[]) => readOptions(args, { env: {}, uid: 1000, home: "/home/ann", hostname: "h" });
 
 test("without options the controller is on loopback, and keeps its state at home", () => {
   expect(read()).toEqual({
@@ -19,10 +19,10 @@ test("without options the controller is on loopback, and keeps its state at home
   });
   const env = { XDG_STATE_HOME: "/state" };
   for (const uid of [0, 1000]) {
-    const elsewhere = readOptions([], { env, uid, home: "/home/ann" });
+    const elsewhere = readOptions([], { env, uid, home: "/home/ann", hostname: "h" });
     expect(elsewhere).toMatchObject({ controller: { stateDir: "/state/baton/control" } });
   }
-  const root = readOptions([], { env: {}, uid: 0, home: "/root" });
+  const root = readOptions([], { env: {}, uid: 0, home: "/root", hostname: "h" });
   expect(root).toMatchObject({ controller: { stateDir: "/var/lib/baton/control" } });
 });
 

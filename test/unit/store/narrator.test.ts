@@ -28,6 +28,7 @@ function setup() {
     journal: () => Promise.resolve([]),
     events: () => Promise.resolve([]),
     follow: () => () => undefined,
+    position: 0,
     close: () => Promise.resolve(),
   };
   const serial = new Serial();

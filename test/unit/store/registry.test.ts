@@ -22,6 +22,7 @@ function setup(answer: () => Promise<Committed>, state = empty, journal: Store["
     journal,
     events: () => Promise.resolve([]),
     follow: () => () => undefined,
+    position: 0,
     close: () => Promise.resolve(),
   };
   return { registry: new Registry(store, state), takenElsewhere: (to: number) => (epoch = to) };

@@ -61,6 +61,8 @@ export interface Answered {
   code: number;
   details: string;
   response: Buffer;
+  /** of the leader's store after it: a follower shows nothing older to who asked */
+  position: bigint;
 }
 
 function createBaseAgentEnvelope(): AgentEnvelope {
@@ -400,7 +402,7 @@ export const Forwarded: MessageFns<Forwarded> = {
 };
 
 function createBaseAnswered(): Answered {
-  return { code: 0, details: "", response: Buffer.alloc(0) };
+  return { code: 0, details: "", response: Buffer.alloc(0), position: 0n };
 }
 
 export const Answered: MessageFns<Answered> = {
@@ -413,6 +415,12 @@ export const Answered: MessageFns<Answered> = {
     }
     if (message.response.length !== 0) {
       writer.uint32(26).bytes(message.response);
+    }
+    if (message.position !== 0n) {
+      if (BigInt.asUintN(64, message.position) !== message.position) {
+        throw new globalThis.Error("value provided for field message.position of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.position);
     }
     return writer;
   },
@@ -452,6 +460,14 @@ export const Answered: MessageFns<Answered> = {
             }
 
             message.response = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.position = reader.uint64() as bigint;
             continue;
           }
         }

@@ -1,0 +1,227 @@
+/**
+ * One of several controllers on NATS: keeps the way to NATS open, takes part in the lease, and has the desk that fits:
+ * a term while it leads, a replica while it follows, none while NATS can't be reached. Changes of desk happen one after
+ * the other; whoever asks in between waits for the next one, for a while.
+ *
+ *   NATS reached → replica ⇄ term        (lease won / lost, given back, fenced off; a replica that missed something is made anew)
+ *
+ * Errors  none thrown after the start: all trouble is told by `trouble`, /readyz and the log, and tried again for ever.
+ */
+import { status } from "@grpc/grpc-js";
+import { natsNames } from "../../proto/contract/nats.ts";
+import type { NatsOptions } from "../../proto/contract/nats.ts";
+import type { NatsLink } from "../../proto/contract/nats-link.ts";
+import { Backoff } from "../../proto/kernel/backoff.ts";
+import type { Timer } from "../../proto/kernel/clock.ts";
+import type { Desk, Ground } from "../desk.ts";
+import { bridgeSession } from "../fleet/nats/bridge.ts";
+import { serveNatsSessions } from "../fleet/nats/sessions.ts";
+import type { SessionOptions, SessionStream } from "../fleet/session.ts";
+import { openReplica } from "../replica.ts";
+import { Serial } from "../serial.ts";
+import { openNatsStore } from "../store/nats/open.ts";
+import type { Store } from "../store/store.ts";
+import { openTerm } from "../term.ts";
+import type { OtherSessions } from "../term.ts";
+import { answerForwarded, forwardOver } from "./forward.ts";
+import { KvRegister } from "./kv-register.ts";
+import { Lease } from "./lease.ts";
+
+export interface ClusterOptions {
+  readonly ground: Omit<Ground, "leader" | "troubles">;
+  readonly nats: NatsOptions;
+  /** proto/runtime/nats.ts; `told` hears why there is no connection yet. */
+  openLink(told: (why: string) => void, signal: AbortSignal): Promise<NatsLink>;
+  /** For people: it leads, or follows. */
+  became(desk: Desk): void;
+}
+
+/** A desk that can't be opened is tried again. */
+const RETRY = { baseMs: 250, maxMs: 5_000 };
+
+export class Cluster {
+  readonly #o: ClusterOptions;
+  readonly #ground: Ground;
+  readonly #names;
+  readonly #serial = new Serial();
+  readonly #ending = new AbortController();
+  readonly #backoff: Backoff;
+  readonly #waiting = new Set<() => void>();
+  #link: NatsLink | null = null;
+  #lease: Lease | null = null;
+  #desk: Desk | null = null;
+  #store: Store | null = null;
+  /** It is to be made anew, whatever its role. */
+  #stale = false;
+  #unanswer: (() => void) | null = null;
+  #again: Timer | null = null;
+  #leader = "";
+  #linkTrouble = "NATS has not answered yet";
+  #leaseTrouble = "";
+  #deskTrouble = "";
+
+  constructor(options: ClusterOptions) {
+    this.#o = options;
+    this.#names = natsNames(options.nats.cluster);
+    this.#backoff = new Backoff(RETRY, options.ground.random);
+    this.#ground = { ...options.ground, leader: () => this.#leader, troubles: () => this.troubles() };
+  }
+
+  start(): void {
+    void this.#begin();
+  }
+
+  get desk(): Desk | null {
+    return this.#desk;
+  }
+
+  troubles(): readonly string[] {
+    const link = this.#link === null ? this.#linkTrouble : this.#link.trouble;
+    return [link, this.#leaseTrouble, this.#deskTrouble].filter((why) => why !== "");
+  }
+
+  /** Resolves with a desk, or with null after so long without one. */
+  async present(withinMs: number): Promise<Desk | null> {
+    if (this.#desk !== null || this.#ending.signal.aborted) return this.#desk;
+    await new Promise<void>((resolve) => {
+      const timer = this.#ground.clock.after(withinMs, () => done());
+      const done = (): void => {
+        timer.cancel();
+        this.#waiting.delete(done);
+        resolve();
+      };
+      this.#waiting.add(done);
+    });
+    return this.#desk;
+  }
+
+  /** An agent's gRPC stream: carried over NATS, where whoever leads hears it. */
+  session(stream: SessionStream): void {
+    const { clock, random, log } = this.#ground;
+    if (this.#link?.connected !== true || this.#ending.signal.aborted) {
+      stream.emit("error", { code: status.UNAVAILABLE, details: this.troubles()[0] ?? "the controller is stopping" });
+      return;
+    }
+    bridgeSession(stream, { link: this.#link, names: this.#names, clock, random, log, ending: this.#ending.signal });
+  }
+
+  async stop(reason: string): Promise<void> {
+    this.#ending.abort();
+    this.#again?.cancel();
+    for (const done of this.#waiting) done();
+    // The desk first: whoever takes the lease then finds nothing under way here.
+    await this.#serial.run(() => this.#close(reason));
+    await this.#lease?.stop();
+    await this.#link?.close();
+  }
+
+  async #begin(): Promise<void> {
+    const { clock, random, log, id } = this.#ground;
+    try {
+      this.#link = await this.#o.openLink((why) => (this.#linkTrouble = why), this.#ending.signal);
+    } catch {
+      return; // stopped before there was an answer
+    }
+    this.#lease = new Lease({
+      ...{ clock, random },
+      register: new KvRegister(this.#link, this.#names.leadBucket),
+      me: { id, incarnation: incarnation(random) },
+      news: {
+        won: () => this.#turn(),
+        lost: (why) => {
+          log.warn({}, `leads no more: ${why}`);
+          this.#turn();
+        },
+        leader: (leader) => (this.#leader = leader),
+        trouble: (why) => {
+          if (why !== "" && why !== this.#leaseTrouble) log.warn({}, why);
+          this.#leaseTrouble = why;
+        },
+      },
+    });
+    this.#lease.start();
+    this.#turn();
+  }
+
+  #turn(): void {
+    this.#again?.cancel();
+    this.#again = null;
+    void this.#serial.run(() => this.#settle());
+  }
+
+  async #settle(): Promise<void> {
+    const { clock, log } = this.#ground;
+    if (this.#ending.signal.aborted || this.#link === null) return;
+    const role = this.#lease?.leading === true ? "leader" : "follower";
+    if (this.#desk?.role === role && !this.#stale) return;
+    await this.#close(role === "leader" ? "it leads now" : "it follows now");
+    this.#stale = false;
+    try {
+      const desk = await this.#open(role, this.#link);
+      this.#desk = desk;
+      this.#deskTrouble = "";
+      this.#backoff.reset();
+      if (role === "leader") {
+        this.#unanswer = answerForwarded(this.#link, this.#names.operate, desk);
+      }
+      for (const done of this.#waiting) done();
+      this.#o.became(desk);
+    } catch (error) {
+      const why = (error as Error).message;
+      if (why !== this.#deskTrouble) log.warn({ err: error }, `can't ${role === "leader" ? "lead" : "follow"}: ${why}`);
+      this.#deskTrouble = why;
+      await this.#closeStore();
+      if (role === "leader") await this.#lease?.resign(why);
+      this.#again = clock.after(this.#backoff.next(), () => this.#turn());
+    }
+  }
+
+  async #open(role: "leader" | "follower", link: NatsLink): Promise<Desk> {
+    const { clock, log } = this.#ground;
+    const ground = this.#ground;
+    const store = await openNatsStore({ link, names: this.#names, clock, log });
+    this.#store = store;
+    const sessions = (leading: boolean) => (session: SessionOptions & { readonly epoch: () => number }) =>
+      this.#sessions(link, leading, session);
+    if (role === "leader") {
+      const fenced = (why: string): void => {
+        this.#stale = true;
+        void this.#lease?.resign(why).then(() => this.#turn());
+      };
+      return openTerm({ ground, store, damaged: null, sessions: sessions(true), fenced });
+    }
+    const gap = (why: string): void => {
+      log.info({}, `following anew: ${why}`);
+      this.#stale = true;
+      this.#again ??= clock.after(this.#backoff.next(), () => this.#turn());
+    };
+    const forward = forwardOver(link, this.#names.operate, clock);
+    return openReplica({ ground, store, forward, sessions: sessions(false), gap });
+  }
+
+  #sessions(
+    link: NatsLink,
+    leading: boolean,
+    session: SessionOptions & { readonly epoch: () => number },
+  ): Promise<OtherSessions> {
+    return serveNatsSessions({ ...session, link, names: this.#names, leading, controller: this.#ground.id });
+  }
+
+  async #close(reason: string): Promise<void> {
+    this.#unanswer?.();
+    this.#unanswer = null;
+    const desk = this.#desk;
+    this.#desk = null;
+    await desk?.stop(reason);
+    await this.#closeStore();
+  }
+
+  async #closeStore(): Promise<void> {
+    const store = this.#store;
+    this.#store = null;
+    await store?.close();
+  }
+}
+
+const incarnation = (random: Ground["random"]): string =>
+  Array.from({ length: 4 }, () => Math.floor(random.next() * 2 ** 32).toString(36)).join("-");
