@@ -9,6 +9,7 @@ import { specToDocument } from "../../proto/contract/spec/document.ts";
 import type * as wire from "../../proto/gen/baton/v1/operator.ts";
 import type { Clock } from "../../proto/kernel/clock.ts";
 import { placed } from "../desired/placement.ts";
+import type { Agent, Lease, Sync } from "../fleet/agent.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import { exitText } from "../fleet/view.ts";
 import type { Books } from "../ledger/books.ts";
@@ -96,15 +97,17 @@ function listenersOf({ registry, fleet }: Shown, service: Service): string[] {
 export function hostView(shown: Shown, host: Host): wire.HostView {
   const { fleet, clock } = shown;
   const agent = fleet.agent(host.name);
-  const { sync, reason } = agent?.sync(clock.monotonic()) ?? { sync: "NOT_SENT", reason: "never heard of" };
+  const lease = agent === undefined ? "lost" : fleet.leaseOf(agent);
+  const { sync, reason, sinceMs } = syncOf(agent, lease, clock);
   const report = agent?.report ?? null;
+  const asked = agent?.asked ?? agent?.applied;
   return {
     name: host.name,
     role: host.role,
     labels: { ...host.labels },
     address: host.address,
     adminState: host.adminState,
-    live: agent !== undefined && fleet.leaseOf(agent) === "live",
+    live: lease === "live",
     sync,
     syncReason: reason,
     lastReportMs: BigInt(agent?.reportedAtMs ?? 0),
@@ -113,8 +116,32 @@ export function hostView(shown: Shown, host: Host): wire.HostView {
     software: host.software,
     instances: (report?.instances ?? []).map(instanceView),
     inFlight: BigInt(sum((report?.traffic ?? []).map((row) => row.inFlight))),
+    syncSinceMs: BigInt(Math.round(sinceMs)),
+    askedEpoch: BigInt(asked?.epoch ?? 0),
+    askedGeneration: BigInt(asked?.generation ?? 0),
+    heardAtMs: BigInt(Math.round(heardAt(agent, clock))),
+    peer: agent?.session?.peer ?? "",
+    held: agent?.held ?? "",
+    refused: agent?.parked?.why ?? "",
   };
 }
+
+/** What was confirmed by a host that nothing is heard of any more says nothing of what it does now. */
+function syncOf(
+  agent: Agent | undefined,
+  lease: Lease,
+  clock: Clock,
+): { readonly sync: Sync; readonly reason: string; readonly sinceMs: number } {
+  if (agent === undefined) return { sync: "NOT_SENT", reason: "never heard of", sinceMs: 0 };
+  const said = { ...agent.sync(clock.monotonic()), sinceMs: agent.syncSinceMs };
+  if (lease !== "lost" || said.sync !== "SYNCED") return said;
+  const heard = heardAt(agent, clock);
+  const reason = heard === 0 ? "nothing is heard of it" : "nothing is heard of it any more";
+  return { sync: "STALE", reason, sinceMs: heard };
+}
+
+const heardAt = (agent: Agent | undefined, clock: Clock): number =>
+  typeof agent?.heardAt === "number" ? clock.now() - (clock.monotonic() - agent.heardAt) : 0;
 
 export const instanceView = (i: InstanceReport): wire.InstanceView => ({
   service: i.service,

@@ -7,10 +7,11 @@ import { didYouMean } from "../../proto/contract/nearest.ts";
 import { parseDuration } from "../../proto/contract/units.ts";
 import { Controller } from "./client.ts";
 import type { Format } from "./output.ts";
-import { FORMATS } from "./output.ts";
+import { FORMATS, remark } from "./output.ts";
 
 export interface CommonOptions {
-  readonly controller: string;
+  /** host:port, tried in turn. */
+  readonly controller: readonly string[];
   readonly tokenFile?: string;
   readonly trustNetwork?: boolean;
   readonly output: Format;
@@ -22,13 +23,16 @@ export interface WaitOptions {
   readonly timeout?: number;
 }
 
+const CONTROLLER = `127.0.0.1:${String(PORTS.controllerGrpc)}`;
+const MOST_CONTROLLERS = 16;
+
 export function withController(command: Command): Command {
   return command
     .addOption(
-      new Option("--controller <host:port>", "the controller's address")
+      new Option("--controller <host:port,...>", "the controller's address; of several controllers, all, tried in turn")
         .env("BATON_CONTROLLER")
-        .default(`127.0.0.1:${String(PORTS.controllerGrpc)}`)
-        .argParser(address),
+        .default([CONTROLLER], CONTROLLER)
+        .argParser(addresses),
     )
     .addOption(new Option("--token-file <file>", "a file with the operator's token").env("BATON_TOKEN_FILE"))
     .option("--trust-network", "send the token beyond loopback in plain text: only where the network is encrypted")
@@ -42,9 +46,13 @@ export function withWait(command: Command): Command {
     .option("--timeout <duration>", "give up waiting after this long, for example 5m (exit 4)", duration);
 }
 
-function address(text: string): string {
-  if (parseHostPort(text) === undefined) throw new InvalidArgumentError("Expected HOST:PORT.");
-  return text;
+function addresses(text: string): readonly string[] {
+  const all = [...new Set(text.split(",").map((one) => one.trim()))];
+  if (all.some((one) => parseHostPort(one) === undefined)) throw new InvalidArgumentError("Expected HOST:PORT.");
+  if (all.length > MOST_CONTROLLERS) {
+    throw new InvalidArgumentError(`Expected ${String(MOST_CONTROLLERS)} addresses at most.`);
+  }
+  return all;
 }
 
 /** One of these words; another is refused with the nearest. */
@@ -74,10 +82,12 @@ export function positiveNumber(text: string): number {
 
 /** @param timeoutMs for one answer */
 export function connect(options: CommonOptions, timeoutMs?: number): Controller {
-  return new Controller({
-    controller: options.controller,
+  const controller = new Controller({
+    controllers: options.controller,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(options.tokenFile === undefined ? {} : { tokenFile: options.tokenFile }),
     trustNetwork: options.trustNetwork ?? false,
   });
+  controller.told = remark;
+  return controller;
 }

@@ -8,3 +8,6 @@ export class CliError extends Error {
     this.exitCode = exitCode;
   }
 }
+
+/** The controller that was asked knows nothing of that name; one that follows may hear of it a moment later. */
+export class NotFound extends CliError {}

@@ -1,7 +1,7 @@
 /**
  * Follows one rollout to its end: a live block on a terminal, a plain line at each change elsewhere. It survives a
  * controller that goes away for a while, even before the first answer: whoever follows was told of the rollout by it,
- * the rollout goes on in the agents, so the follower waits and asks again.
+ * the rollout goes on in the agents, so the follower waits and asks again; where several addresses are known, at the next.
  *
  * Answers the exit code that the rollout's state calls for; EXIT.timeout when it has not ended in time, INTERRUPTED
  * when `signal` aborted.
@@ -11,7 +11,7 @@ import { EXIT } from "../../proto/contract/limits.ts";
 import type { RolloutView } from "../../proto/gen/baton/v1/operator.ts";
 import type { Controller } from "./client.ts";
 import { Api } from "./client.ts";
-import { CliError } from "./errors.ts";
+import { CliError, NotFound } from "./errors.ts";
 import { remark } from "./output.ts";
 import { stepNow } from "./render/program.ts";
 import { plainLine, rolloutBlock } from "./render/rollout.ts";
@@ -41,6 +41,8 @@ const wantsPerson = (view: RolloutView): boolean => view.phase === "Paused" && v
 export const INTERRUPTED = 130;
 const RETRY_MS = 250;
 const UNREACHABLE_PATIENCE_MS = 60_000;
+/** Another controller hears of a rollout a moment after the one that began it. */
+const UNHEARD_OF_PATIENCE_MS = 5_000;
 
 export async function follow(controller: Controller, options: FollowOptions): Promise<Followed> {
   const screen = options.quiet === true ? quietScreen : process.stderr.isTTY ? liveScreen() : plainScreen();
@@ -54,6 +56,8 @@ export async function follow(controller: Controller, options: FollowOptions): Pr
   const over = options.signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, options.signal]);
   let last: RolloutView | null = null;
   let goneSince: number | null = null;
+  const { told } = controller;
+  controller.told = (line) => screen.moved(line);
   try {
     while (!over.aborted) {
       try {
@@ -66,28 +70,39 @@ export async function follow(controller: Controller, options: FollowOptions): Pr
           if (view.ended || wantsPerson(view)) return { exitCode: view.exitCode, view };
         }
       } catch (error) {
-        if (!(error instanceof CliError) || error.exitCode !== EXIT.unreachable) throw error;
         goneSince ??= Date.now();
-        if (Date.now() - goneSince > UNREACHABLE_PATIENCE_MS) throw error;
-        screen.note("the controller can't be reached; the agents go on, waiting for it");
+        if (Date.now() - goneSince > patience(error, controller)) throw error;
+        if (controller.addresses.length === 1) {
+          screen.note("the controller can't be reached; the agents go on, waiting for it");
+        }
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
     return { exitCode: options.signal?.aborted === true ? INTERRUPTED : EXIT.timeout, view: last };
   } finally {
     if (timer !== null) clearTimeout(timer);
+    controller.told = told;
     screen.end();
   }
 }
 
+/** How long this may go on before it is the outcome, milliseconds. */
+function patience(error: unknown, { addresses }: Controller): number {
+  if (error instanceof NotFound && addresses.length > 1) return UNHEARD_OF_PATIENCE_MS;
+  return error instanceof CliError && error.exitCode === EXIT.unreachable ? UNREACHABLE_PATIENCE_MS : -1;
+}
+
 interface Screen {
   show(view: RolloutView): void;
+  /** Of the moment: gone with the next view. */
   note(text: string): void;
+  /** Stays. */
+  moved(text: string): void;
   end(): void;
 }
 
 const nothing = (): void => undefined;
-const quietScreen: Screen = { show: nothing, note: nothing, end: nothing };
+const quietScreen: Screen = { show: nothing, note: nothing, moved: nothing, end: nothing };
 
 function liveScreen(): Screen {
   const draw = createLogUpdate(process.stderr, { showCursor: true });
@@ -107,6 +122,7 @@ function liveScreen(): Screen {
       note = text;
       redraw();
     },
+    moved: (text) => draw.persist(text),
     end() {
       clearInterval(timer);
       draw.clear(); // who follows prints how it ended
@@ -130,6 +146,7 @@ function plainScreen(): Screen {
       key = next;
     },
     note: once,
+    moved: remark,
     end: nothing,
   };
 }

@@ -4,6 +4,7 @@ import { EXIT } from "../../proto/contract/limits.ts";
 import { addApplyCommands } from "./commands/apply.ts";
 import { addEventCommands } from "./commands/events.ts";
 import { addGetCommands } from "./commands/get.ts";
+import { addHostStatus } from "./commands/host-status.ts";
 import { addHostCommands } from "./commands/hosts.ts";
 import { addJudgeCommand } from "./commands/judge.ts";
 import { addPlanCommand } from "./commands/plan.ts";
@@ -43,6 +44,7 @@ export function buildProgram(done: (exitCode: number) => void): Command {
   addGetCommands(program, done);
   addRolloutCommands(program, done);
   addHostCommands(program, done);
+  addHostStatus(program, done);
   addEventCommands(program, done);
   addJudgeCommand(program, done);
   return program;

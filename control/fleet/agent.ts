@@ -35,6 +35,7 @@ export interface InFlight {
 
 export type Sync = "SYNCED" | "STALE" | "NOT_SENT" | "REJECTED";
 export type Lease = "live" | "unknown" | "lost";
+type SyncState = "rejected" | "held" | "nothing asked" | "synced" | "sent" | "no session" | "first report awaited";
 
 export class Agent {
   readonly name: string;
@@ -72,6 +73,11 @@ export class Agent {
   rivalToldAt: Millis | null = null;
   /** As last looked at, so that its end is told once. */
   lease: Lease = "unknown";
+  /** The newest that this controller sent it. */
+  asked: Fence | null = null;
+  /** Wall clock: since when its sync is what it is; 0 before it was ever looked at. */
+  syncSinceMs = 0;
+  #syncNoted = "";
 
   /** Something changed that a view of it, or what is sent to it, may depend on. */
   readonly #touched: (agent: Agent) => void;
@@ -171,6 +177,7 @@ export class Agent {
   /** It is being sent what is wanted. */
   sent(inFlight: InFlight): void {
     this.toldEpoch = inFlight.assignment.epoch;
+    this.asked = inFlight.assignment;
     this.inFlight = inFlight;
     this.#touched(this);
   }
@@ -223,19 +230,47 @@ export class Agent {
     return wanted.hash === this.applied?.hash && !this.#mayChange() ? null : wanted;
   }
 
+  /** To be called after whatever may change what `sync` answers. */
+  noteSync(nowMs: Millis): void {
+    const state = this.#syncState();
+    // What is sent anew is a state of its own.
+    const now = state === "sent" ? `sent ${this.inFlight?.assignment.generation ?? 0}` : state;
+    if (now === this.#syncNoted) return;
+    this.#syncNoted = now;
+    this.syncSinceMs = nowMs;
+  }
+
   sync(now: Millis): { readonly sync: Sync; readonly reason: string } {
-    const { wanted, applied, parked, inFlight } = this;
-    if (wanted !== null && parked?.hash === wanted.hash) return { sync: "REJECTED", reason: parked.why };
-    if (this.held !== "") return { sync: "STALE", reason: this.held };
-    if (wanted === null) return { sync: "NOT_SENT", reason: "nothing was asked of it yet" };
-    if (applied?.hash === wanted.hash) return { sync: "SYNCED", reason: "" };
-    if (inFlight !== null) {
-      const seconds = ((now - inFlight.sentAt) / 1_000).toFixed(1);
-      const reason = `generation ${inFlight.assignment.generation} was sent ${seconds} s ago and is not confirmed yet`;
-      return { sync: "STALE", reason };
+    switch (this.#syncState()) {
+      case "rejected":
+        return { sync: "REJECTED", reason: this.parked?.why ?? "" };
+      case "held":
+        return { sync: "STALE", reason: this.held };
+      case "nothing asked":
+        return { sync: "NOT_SENT", reason: "nothing was asked of it yet" };
+      case "synced":
+        return { sync: "SYNCED", reason: "" };
+      case "sent": {
+        const { assignment, sentAt } = this.inFlight ?? { assignment: { generation: 0 }, sentAt: now };
+        const seconds = ((now - sentAt) / 1_000).toFixed(1);
+        const reason = `generation ${assignment.generation} was sent ${seconds} s ago and is not confirmed yet`;
+        return { sync: "STALE", reason };
+      }
+      case "no session":
+        return { sync: "STALE", reason: "it has no session with this controller" };
+      case "first report awaited":
+        return { sync: "NOT_SENT", reason: "its first report is awaited" };
     }
-    if (this.session === null) return { sync: "STALE", reason: "it has no session with this controller" };
-    return { sync: "NOT_SENT", reason: "its first report is awaited" };
+  }
+
+  #syncState(): SyncState {
+    const { wanted, applied, parked } = this;
+    if (wanted !== null && parked?.hash === wanted.hash) return "rejected";
+    if (this.held !== "") return "held";
+    if (wanted === null) return "nothing asked";
+    if (applied?.hash === wanted.hash) return "synced";
+    if (this.inFlight !== null) return "sent";
+    return this.session === null ? "no session" : "first report awaited";
   }
 
   /**

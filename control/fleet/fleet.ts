@@ -134,6 +134,7 @@ export class Fleet {
     const keepsName = Math.max(KEEPS_NAME_MS, KEEPS_NAME_REPORTS * this.#pace.reportEveryMs);
     if (rival && silent <= keepsName) return { kind: "taken", why: this.#turnedAway(agent, before, session) };
     agent.open(hello, session, clock.monotonic());
+    agent.noteSync(clock.now());
     if (hello.role === "gateway") this.#gateways.add(agent);
     if (before !== null) before.end(`a newer session of ${hello.host} took its place`);
     if (rival) {
@@ -197,12 +198,15 @@ export class Fleet {
         if (added !== "news") return;
       }
     }
+    agent.noteSync(clock.now());
     news.changed();
   }
 
   disconnected(agent: Agent, session: SessionPort): void {
     const { clock, news } = this.#options;
-    if (agent.closed(session, clock.monotonic())) news.changed();
+    if (!agent.closed(session, clock.monotonic())) return;
+    agent.noteSync(clock.now());
+    news.changed();
   }
 
   leaseOf(agent: Agent): Lease {
@@ -245,6 +249,7 @@ export class Fleet {
     if (agent === undefined) return;
     const before = agent.held;
     agent.want(services, held);
+    agent.noteSync(this.#options.clock.now());
     if (held !== "" && held !== before) this.#options.news.event("host_held", name, `${name}: ${held}`);
   }
 
@@ -264,6 +269,7 @@ export class Fleet {
       const { services, hash, hashes } = due;
       const assignment: Assignment = { epoch, generation: this.#generation, hash, services };
       agent.sent({ assignment, hashes, sentAt: this.#options.clock.monotonic() });
+      agent.noteSync(this.#options.clock.now());
       agent.session.send({ kind: "assignment", assignment });
       this.#options.log.debug({ host: agent.name, generation: this.#generation, hash }, "assignment sent");
     }

@@ -133,7 +133,11 @@ describe("a fleet that serves", () => {
         /^baton: .*'soon' is invalid\. Expected a duration such as/,
       ],
       [["rollout", "status", "shp"], usage, /^baton: no service shp; did you mean shop\?$/],
-      [["rollout", "pause", "shop"], failed, /^baton: shop-r1-\w+ has ended \(Succeeded\); `baton deploy shop --to VERSION`/],
+      [
+        ["rollout", "pause", "shop"],
+        failed,
+        /^baton: shop-r1-\w+ has ended \(Succeeded\); `baton deploy shop --to VERSION`/,
+      ],
       [["get", "instances", "shp"], usage, /^baton: no service shp; did you mean shop\?$/],
       [["drain", "hots-1"], usage, /^baton: no host hots-1; did you mean host-1\?$/],
       [["delete", "shp"], usage, /^baton: no service shp; did you mean shop\?$/],
@@ -173,7 +177,8 @@ describe("a fleet that serves", () => {
     const { controllerAddress: grpc, httpAddress: http, folder } = fleet.cluster;
     fleet.file("short.token", "short\n");
     fleet.file("two.token", "one-of-two-lines\ntwo-of-two-lines\n");
-    const state = join(folder, "other");
+    // Several start at once: each has a folder of its own, or they would find each other there.
+    let others = 0;
     const control = (...args: string[]): string[] => [
       "control",
       "--grpc",
@@ -183,7 +188,7 @@ describe("a fleet that serves", () => {
       "--log-level",
       "silent",
       "--state",
-      state,
+      join(folder, `other-${String((others += 1))}`),
       ...args,
     ];
     const agent = (name: string, ...args: string[]): string[] => [

@@ -2,13 +2,19 @@
 import type { Command } from "commander";
 import pc from "picocolors";
 import { EXIT, PROTOCOL_VERSION } from "../../../proto/contract/limits.ts";
-import type { Event } from "../../../proto/gen/baton/v1/operator.ts";
+import type { Event, EventsRequest } from "../../../proto/gen/baton/v1/operator.ts";
+import type { Controller } from "../client.ts";
 import { Api } from "../client.ts";
+import { askEach } from "../controllers.ts";
 import type { CommonOptions } from "../context.ts";
 import { connect, wholeNumber, withController } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { plain, print, remark } from "../output.ts";
 import { SOFTWARE } from "../software.ts";
+
+const AGAIN_MS = 500;
+/** Of each address, before a followed stream is given up. */
+const TRIES = 20;
 
 type EventsOptions = CommonOptions & { watch?: boolean; service?: string; limit?: number; after?: number };
 
@@ -29,36 +35,56 @@ export function addEventCommands(program: Command, done: (exitCode: number) => v
       service: options.service ?? "",
       limit: options.limit ?? 0,
     };
-    for await (const event of controller.stream(Api.events, request)) {
+    for await (const event of everyEvent(controller, request)) {
       process.stdout.write(options.output === "table" ? `${eventLine(event)}\n` : `${JSON.stringify(plain(event))}\n`);
     }
     done(EXIT.done);
   });
 
-  withController(program.command("version").description("the versions of this program and of the controller")).action(
+  withController(program.command("version").description("the versions of this program and of each controller")).action(
     async (options: CommonOptions) => {
       const own = { software: SOFTWARE, protocolVersion: PROTOCOL_VERSION, node: process.version };
-      using controller = connect(options);
-      try {
-        const info = await controller.call(Api.getInfo, {});
-        print(options.output, { client: own, controller: info }, () =>
-          [
-            `baton       ${own.software} (protocol ${String(own.protocolVersion)}, Node ${own.node})`,
-            `controller  ${info.software} (protocol ${String(info.protocolVersion)}, epoch ${String(info.epoch)}) at ${options.controller}`,
-          ].join("\n"),
-        );
-      } catch (error) {
-        if (!(error instanceof CliError) || error.exitCode !== EXIT.unreachable) throw error;
-        print(
-          options.output,
-          { client: own, controller: null },
-          () => `baton       ${own.software} (protocol ${String(own.protocolVersion)}, Node ${own.node})`,
-        );
-        remark(`controller  not reached at ${options.controller}`);
+      const asked = await askEach(options);
+      const line = `baton       ${own.software} (protocol ${String(own.protocolVersion)}, Node ${own.node})`;
+      const there = asked.flatMap(({ address, info }) => {
+        if (info === null) return [];
+        const role = info.id === "" ? "" : `, ${info.role} ${info.id}`;
+        const what = `protocol ${String(info.protocolVersion)}, epoch ${String(info.epoch)}${role}`;
+        return [`controller  ${info.software} (${what}) at ${address}`];
+      });
+      const controllers = asked.map(({ info }) => info);
+      print(
+        options.output,
+        { client: own, controller: controllers.find((info) => info !== null) ?? null, controllers },
+        () => [line, ...there].join("\n"),
+      );
+      for (const { address, info, why } of asked) {
+        if (info === null) remark(`controller  not reached at ${address}: ${why}`);
       }
       done(EXIT.done);
     },
   );
+}
+
+/** Where a controller goes away while it is followed, the next one goes on after the last event that was seen. */
+async function* everyEvent(controller: Controller, asked: EventsRequest): AsyncGenerator<Event> {
+  let request = asked;
+  let failed = 0;
+  for (;;) {
+    try {
+      for await (const event of controller.stream(Api.events, request)) {
+        failed = 0;
+        request = { ...asked, afterSeq: event.seq };
+        yield event;
+      }
+      if (!asked.follow) return;
+    } catch (error) {
+      failed += 1;
+      const next = asked.follow && controller.addresses.length > 1 && failed <= TRIES * controller.addresses.length;
+      if (!next || !(error instanceof CliError) || error.exitCode !== EXIT.unreachable) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  }
 }
 
 export function eventLine(event: Event): string {

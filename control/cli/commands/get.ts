@@ -7,6 +7,7 @@ import type { Controller } from "../client.ts";
 import { Api } from "../client.ts";
 import type { CommonOptions } from "../context.ts";
 import { connect, oneOf, withController } from "../context.ts";
+import { askEach, controllersTable } from "../controllers.ts";
 import { CliError } from "../errors.ts";
 import { print, table } from "../output.ts";
 import { ledgerBlock } from "../render/ledger.ts";
@@ -14,7 +15,7 @@ import { rolloutBlock } from "../render/rollout.ts";
 import { ago, count } from "../render/units.ts";
 import { rolloutsTable } from "./rollout.ts";
 
-const KINDS = ["services", "hosts", "instances", "rollouts", "revisions"] as const;
+const KINDS = ["services", "hosts", "instances", "rollouts", "revisions", "controllers"] as const;
 type Kind = (typeof KINDS)[number];
 const singular: Readonly<Record<string, Kind>> = {
   service: "services",
@@ -23,6 +24,7 @@ const singular: Readonly<Record<string, Kind>> = {
   instance: "instances",
   rollout: "rollouts",
   revision: "revisions",
+  controller: "controllers",
 };
 
 type GetOptions = CommonOptions & { watch?: boolean };
@@ -35,14 +37,14 @@ export function addGetCommands(program: Command, done: (exitCode: number) => voi
   withController(
     program
       .command("get")
-      .description("list services, hosts, instances, rollouts or a service's revisions")
+      .description("list services, hosts, instances, rollouts, a service's revisions, or the controllers")
       .addArgument(kinds)
       .argument("[name]", "only this one (a service's name for rollouts, instances and revisions)")
       .option("--watch", "again every second, until interrupted"),
   ).action(async (kind: string, name: string | undefined, options: GetOptions) => {
     using controller = connect(options);
     for (;;) {
-      const shown = await LIST[singular[kind] ?? (kind as Kind)](controller, name);
+      const shown = await LIST[singular[kind] ?? (kind as Kind)](controller, name, options);
       if (options.watch === true && process.stdout.isTTY) process.stdout.write("\x1b[H\x1b[2J");
       print(options.output, shown.value, shown.table);
       if (options.watch !== true) break;
@@ -69,7 +71,9 @@ interface Shown {
   readonly table: () => string;
 }
 
-const LIST: Readonly<Record<Kind, (controller: Controller, name: string | undefined) => Promise<Shown>>> = {
+type List = (controller: Controller, name: string | undefined, options: CommonOptions) => Promise<Shown>;
+
+const LIST: Readonly<Record<Kind, List>> = {
   async services(controller, name) {
     const services =
       name === undefined
@@ -130,6 +134,10 @@ const LIST: Readonly<Record<Kind, (controller: Controller, name: string | undefi
     if (name === undefined) throw new CliError("name the service: baton get revisions SERVICE", EXIT.usage);
     const service = await controller.call(Api.getService, { name });
     return { value: service.revisions, table: () => revisionsTable(service) };
+  },
+  async controllers(_, name, options) {
+    const asked = (await askEach(options)).filter((one) => name === undefined || one.info?.id === name);
+    return { value: asked, table: () => controllersTable(asked) };
   },
 };
 
@@ -209,7 +217,7 @@ async function describe(controller: Controller, kind: string, name: string, opti
     }
     case "host": {
       const [host] = await hostsOf(controller, name);
-      const instances = await LIST.instances(controller, undefined);
+      const instances = await LIST.instances(controller, undefined, options);
       const own = (instances.value as readonly { host: string }[]).filter((one) => one.host === name);
       print(options.output, host, () => {
         const output = (host?.instances ?? []).flatMap((one) => one.output.map((line) => `${one.id} | ${line}`));

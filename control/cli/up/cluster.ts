@@ -130,7 +130,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     ]);
   }
 
-  const controller = new Controller({ controller: controllerAddress });
+  const controller = new Controller({ controllers: [controllerAddress] });
   try {
     const wanted = 1 + hosts.length;
     const failed = broken.then((why) => Promise.reject(startFailed(why)));

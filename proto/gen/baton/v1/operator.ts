@@ -143,6 +143,19 @@ export interface HostView {
   software: string;
   instances: InstanceView[];
   inFlight: bigint;
+  /** as far as this controller knows */
+  syncSinceMs: bigint;
+  /** the newest assignment that was sent to it; with nothing sent, what it has applied */
+  askedEpoch: bigint;
+  askedGeneration: bigint;
+  /** of any word from it; 0 for never in this life of the controller */
+  heardAtMs: bigint;
+  /** where its session comes from; "" without one */
+  peer: string;
+  /** why nothing is sent to it though something is wanted; "" when nothing is in the way */
+  held: string;
+  /** why it refused the last that it was sent, "" if it did not, or has what it is to have now */
+  refused: string;
 }
 
 export interface HostView_LabelsEntry {
@@ -1519,6 +1532,13 @@ function createBaseHostView(): HostView {
     software: "",
     instances: [],
     inFlight: 0n,
+    syncSinceMs: 0n,
+    askedEpoch: 0n,
+    askedGeneration: 0n,
+    heardAtMs: 0n,
+    peer: "",
+    held: "",
+    refused: "",
   };
 }
 
@@ -1577,6 +1597,39 @@ export const HostView: MessageFns<HostView> = {
         throw new globalThis.Error("value provided for field message.inFlight of type uint64 too large");
       }
       writer.uint32(112).uint64(message.inFlight);
+    }
+    if (message.syncSinceMs !== 0n) {
+      if (BigInt.asUintN(64, message.syncSinceMs) !== message.syncSinceMs) {
+        throw new globalThis.Error("value provided for field message.syncSinceMs of type uint64 too large");
+      }
+      writer.uint32(120).uint64(message.syncSinceMs);
+    }
+    if (message.askedEpoch !== 0n) {
+      if (BigInt.asUintN(64, message.askedEpoch) !== message.askedEpoch) {
+        throw new globalThis.Error("value provided for field message.askedEpoch of type uint64 too large");
+      }
+      writer.uint32(128).uint64(message.askedEpoch);
+    }
+    if (message.askedGeneration !== 0n) {
+      if (BigInt.asUintN(64, message.askedGeneration) !== message.askedGeneration) {
+        throw new globalThis.Error("value provided for field message.askedGeneration of type uint64 too large");
+      }
+      writer.uint32(136).uint64(message.askedGeneration);
+    }
+    if (message.heardAtMs !== 0n) {
+      if (BigInt.asUintN(64, message.heardAtMs) !== message.heardAtMs) {
+        throw new globalThis.Error("value provided for field message.heardAtMs of type uint64 too large");
+      }
+      writer.uint32(144).uint64(message.heardAtMs);
+    }
+    if (message.peer !== "") {
+      writer.uint32(154).string(message.peer);
+    }
+    if (message.held !== "") {
+      writer.uint32(162).string(message.held);
+    }
+    if (message.refused !== "") {
+      writer.uint32(170).string(message.refused);
     }
     return writer;
   },
@@ -1707,6 +1760,62 @@ export const HostView: MessageFns<HostView> = {
             }
 
             message.inFlight = reader.uint64() as bigint;
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.syncSinceMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.askedEpoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.askedGeneration = reader.uint64() as bigint;
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.heardAtMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.peer = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.held = reader.string();
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.refused = reader.string();
             continue;
           }
         }
