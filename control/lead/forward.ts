@@ -75,7 +75,7 @@ function passOn(method: Method, { forward, token, clock, caughtUp }: Passing): U
       const request = method.requestSerialize(call.request);
       const { code, details, response, position } = await forward({ method: nameOf(method), actor, request });
       if (code !== 0) {
-        callback({ code: status[status[code] as keyof typeof status] ?? status.UNKNOWN, details });
+        callback({ code: status[status[code] as keyof typeof status], details });
         return;
       }
       // What is shown next, here, is not to be older than this answer.

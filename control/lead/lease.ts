@@ -84,6 +84,7 @@ export class Lease {
   /** Monotonic: not to be taken before. */
   #notBefore: Millis = 0;
   #wake = new AbortController();
+  #overdue = false;
   #running: Promise<void> | undefined;
 
   constructor(options: LeaseOptions) {
@@ -127,7 +128,9 @@ export class Lease {
       if (phase.kind === "leading") await this.#renew(phase);
       else if (phase.kind === "watching") await this.#look();
       this.#wake = new AbortController();
-      const pause = this.leading ? this.#times.renewMs : this.#times.lookMs * (0.75 + this.#o.random.next() / 2);
+      // A renewal that failed is tried again well before the lease runs out.
+      const soon = this.#times.lookMs * (0.75 + this.#o.random.next() / 2);
+      const pause = this.leading && !this.#overdue ? this.#times.renewMs : soon;
       await sleep(clock, pause, AbortSignal.any([this.#ending.signal, this.#wake.signal]));
     }
   }
@@ -186,6 +189,7 @@ export class Lease {
   async #renew({ revision, deadline }: Extract<Phase, { readonly kind: "leading" }>): Promise<void> {
     const { register, clock, news, me } = this.#o;
     const began = clock.monotonic();
+    this.#overdue = true;
     try {
       let written = await register.write(me, revision);
       // A renewal whose answer was lost has moved it on itself.
@@ -200,6 +204,7 @@ export class Lease {
       }
       if (clock.monotonic() - began >= this.#times.standDownMs) return;
       deadline.cancel();
+      this.#overdue = false;
       this.#phase = { kind: "leading", revision: written, deadline: this.#deadline(began) };
       news.trouble("");
     } catch (error) {
