@@ -14,6 +14,7 @@ import { baseEnvironment, pickPort } from "./core/drivers/process.ts";
 import type { KeeperStart } from "./core/keeper-link.ts";
 import type { Channel, StateFiles } from "./core/ports.ts";
 import { networkCheck } from "./core/probes/check.ts";
+import type { OpenLink } from "./core/session/nats-session.ts";
 import type { AssignmentSource, SourcePort } from "./core/source.ts";
 
 const files: StateFiles = {
@@ -65,7 +66,16 @@ async function sourceOf(
     }
     case "controller": {
       const { Session } = await import("./core/session/session.ts");
-      return (port) => new Session({ ...ambient, agent: options, controller: source, software }, port);
+      return (port) => new Session({ ...ambient, agent: options, controllers: source.controllers, software }, port);
+    }
+    case "nats": {
+      const [{ NatsSession }, { openNats }] = await Promise.all([
+        import("./core/session/nats-session.ts"),
+        import("../proto/runtime/nats.ts"),
+      ]);
+      const { nats } = source;
+      const open: OpenLink = (told) => openNats({ ...ambient, ...told, nats, name: `baton agent ${options.name}` });
+      return (port) => new NatsSession({ ...ambient, agent: options, nats, software, open }, port);
     }
   }
 }

@@ -86,7 +86,7 @@ export class Core {
     this.#options = options;
     this.link = new KeeperLink(channel, start);
     const { stateDir, source } = this.link.options;
-    this.#lastGood = new LastGood(files, stateDir, source.kind, log);
+    this.#lastGood = new LastGood(files, stateDir, source.kind === "static" ? "static" : "controller", log);
     this.#memory = new Memory(files, stateDir, log);
     const before = this.#memory.recall(this.link.boot);
     const table = start.table as TableConfig | null;

@@ -7,10 +7,11 @@ import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { LIMITS, PORTS } from "../../proto/contract/limits.ts";
+import { NATS_FLAGS, NATS_HELP, readNats } from "../../proto/contract/nats.ts";
 import { parseDuration } from "../../proto/contract/units.ts";
 import { stateDir } from "../../proto/contract/state-dir.ts";
 import { entry } from "./child.ts";
-import type { AgentOptions } from "./protocol.ts";
+import type { AgentOptions, ControllerAddress } from "./protocol.ts";
 
 export interface KeeperOptions {
   readonly agent: AgentOptions;
@@ -33,11 +34,12 @@ export interface Surroundings {
 
 export const HELP = `Runs a Baton agent: proxies the traffic of a host's service instances, and runs them.
 
-Usage: baton agent (--static FILE... | --controller HOST:PORT) [options]
+Usage: baton agent (--static FILE... | --controller HOST:PORT[,HOST:PORT...] | --nats URL[,URL...]) [options]
 
   --static FILE          take the services from this file; repeatable; read again on change and on SIGHUP
-  --controller HOST:PORT take them from the controller
-  --name NAME            this agent's name in the fleet, a DNS label (default: the host's name)
+  --controller HOST:PORT[,HOST:PORT...]
+                         take them from the controller, or from any of several
+${NATS_HELP}  --name NAME            this agent's name in the fleet, a DNS label (default: the host's name)
   --role host|gateway    host runs and serves instances; gateway balances over the hosts (default host)
   --labels K=V,...       labels that specs select hosts by
   --state DIR            what must outlive a restart; one folder an agent (default $XDG_STATE_HOME/baton/NAME if that
@@ -49,7 +51,8 @@ Usage: baton agent (--static FILE... | --controller HOST:PORT) [options]
   --log-level LEVEL      debug, info, warn, error or silent (default info)
   --access-log FILE      one JSON line a request, appended (default: none)
   --token-file FILE      the token shown to the controller
-  --trust-network        show the token beyond loopback in plain text: only where the network itself is encrypted
+  --trust-network        show the token, or speak to NATS, beyond loopback in plain text: only where the network itself
+                         is encrypted
   --stop-timeout TIME    from SIGTERM to the end, at most (default 60s)
   --help                 this text
 
@@ -60,6 +63,7 @@ SIGTERM stops gently, a second one at once; SIGHUP reads the files again.
 const OPTIONS = {
   static: { type: "string", multiple: true },
   controller: { type: "string" },
+  ...NATS_FLAGS,
   name: { type: "string" },
   role: { type: "string" },
   labels: { type: "string" },
@@ -154,10 +158,25 @@ function complete(given: ReadonlyMap<string, readonly string[]>, around: Surroun
 function source(given: ReadonlyMap<string, readonly string[]>, cwd: string): AgentOptions["source"] {
   const files = given.get("static");
   const controller = given.get("controller")?.[0];
-  if (files !== undefined && controller !== undefined) throw new Wrong("give --static or --controller, not both");
+  const flags = Object.keys(NATS_FLAGS).map((name) => [name, given.get(name)?.[0]] as const);
+  const named = Object.fromEntries(flags);
+  const nats = readNats(named, given.has("trust-network"), (file) => resolve(cwd, file));
+  if (nats.kind === "wrong") throw new Wrong(nats.why);
+  if ([files !== undefined, controller !== undefined, nats.kind === "ok"].filter(Boolean).length > 1)
+    throw new Wrong("give one of --static, --controller and --nats");
+  if (nats.kind === "ok") return { kind: "nats", nats: nats.nats };
   if (files !== undefined) return { kind: "static", files: files.map((file) => resolve(cwd, file)) };
-  if (controller === undefined) throw new Wrong("give --static FILE or --controller HOST:PORT");
-  return { kind: "controller", ...hostPort("--controller", controller) };
+  if (controller === undefined) throw new Wrong("give --static FILE, --controller HOST:PORT or --nats URL");
+  return { kind: "controller", controllers: controllers(controller) };
+}
+
+/** More than these are a slip of whoever wrote a script. */
+const CONTROLLERS_MAX = 16;
+
+function controllers(text: string): ControllerAddress[] {
+  const named = text.split(",").map((one) => hostPort("--controller", one.trim()));
+  if (named.length > CONTROLLERS_MAX) throw new Wrong(`--controller: at most ${String(CONTROLLERS_MAX)} addresses`);
+  return named.filter((one, i) => named.findIndex(({ host, port }) => host === one.host && port === one.port) === i);
 }
 
 const LABEL = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;

@@ -16,6 +16,8 @@
  * Signals  are the keeper's: core and workers ignore TERM, INT and HUP, and leave when their channel closes.
  */
 
+import type { NatsOptions } from "../../proto/contract/nats.ts";
+
 /** What `baton agent` was told on its command line, complete and checked; the core gets it in `state`. No secrets. */
 export interface AgentOptions {
   readonly name: string;
@@ -24,7 +26,9 @@ export interface AgentOptions {
   /** Where the desired state comes from. Files are absolute paths. */
   readonly source:
     | { readonly kind: "static"; readonly files: readonly string[] }
-    | { readonly kind: "controller"; readonly host: string; readonly port: number };
+    /** Any of them will do; at least one. */
+    | { readonly kind: "controller"; readonly controllers: readonly ControllerAddress[] }
+    | { readonly kind: "nats"; readonly nats: NatsOptions };
   readonly role: "host" | "gateway";
   readonly labels: Readonly<Record<string, string>>;
   /** Where others reach this agent's inbound listeners; also what these bind to. An IP address. */
@@ -38,10 +42,15 @@ export interface AgentOptions {
   readonly accessLog: string | null;
   /** Holds the token for the controller; read by the core. */
   readonly tokenFile: string | null;
-  /** The way to the controller is safe for a token in plain text: a VPN, an encrypted overlay. Loopback always is. */
+  /** The way to controllers and NATS servers is safe for plain text: a VPN, an encrypted overlay. Loopback always is. */
   readonly trustNetwork: boolean;
   /** From SIGTERM to the end, at most. */
   readonly stopTimeoutMs: number;
+}
+
+export interface ControllerAddress {
+  readonly host: string;
+  readonly port: number;
 }
 
 /** A process that the keeper started for the core. */

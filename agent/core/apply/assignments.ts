@@ -238,7 +238,7 @@ export class Assignments {
     const rest = without(asked, services, this.#live);
     const listeners = this.#wanted(rest);
     const possible =
-      this.#link.options.source.kind === "controller" &&
+      this.#link.options.source.kind !== "static" &&
       !this.#wouldStop(asked, rest) &&
       [...problemsOf(rest), ...listenerConflicts(rest, listeners)].length === 0 &&
       (await this.#bind(listeners, true)).why === "";

@@ -1,6 +1,7 @@
 /**
  * The session with the controller: one stream at a time, opened again for ever with backoff. Assignments come down,
- * answers and reports go up.
+ * answers and reports go up. Of several controllers any will do: they are tried in turn, the first by chance, and the
+ * backoff grows with each round that found none.
  *
  *   waiting ─→ greeting (Hello said, no Welcome yet) ─→ open ─→ waiting …
  *
@@ -14,20 +15,25 @@
 import { readFileSync } from "node:fs";
 import type { Applied, Rejected } from "../../../proto/contract/assignment.ts";
 import { formatHostPort, isLoopback } from "../../../proto/contract/address.ts";
-import { PROTOCOL_VERSION, SESSION } from "../../../proto/contract/limits.ts";
-import type { Hello, Reconnect, Welcome } from "../../../proto/contract/session.ts";
+import { SESSION } from "../../../proto/contract/limits.ts";
+import type { Reconnect, Welcome } from "../../../proto/contract/session.ts";
 import { Backoff } from "../../../proto/kernel/backoff.ts";
 import type { Clock, Millis, Timer } from "../../../proto/kernel/clock.ts";
 import type { Log } from "../../../proto/kernel/log.ts";
+import { integer } from "../../../proto/kernel/random.ts";
 import type { Random } from "../../../proto/kernel/random.ts";
-import type { AgentOptions } from "../../keeper/protocol.ts";
+import type { AgentOptions, ControllerAddress } from "../../keeper/protocol.ts";
 import type { AssignmentSource, SourcePort } from "../source.ts";
 import { Connection } from "./connection.ts";
+import { helloOf } from "./hello.ts";
+import { reportsEvery } from "./reports.ts";
 
 /** From connecting to Welcome. */
 const GREETING_MS = 5_000;
 /** A session that ends sooner has not mended anything: the backoff goes on from where it was. */
 const STEADY_MS = SESSION.reconnectMaxMs;
+/** Where the next of several controllers is tried at once, a whole fleet that lost one is to come to it spread out. */
+const HOP_MS = 2_000;
 /** What a header can carry. */
 const VISIBLE = /^[\x21-\x7e]+$/;
 /** What changes within this time goes into one report. */
@@ -35,7 +41,7 @@ const COALESCE_MS = 20;
 
 export interface SessionOptions {
   readonly agent: AgentOptions;
-  readonly controller: { readonly host: string; readonly port: number };
+  readonly controllers: readonly ControllerAddress[];
   readonly software: string;
   readonly clock: Clock;
   readonly random: Random;
@@ -46,7 +52,13 @@ type Phase =
   | { readonly kind: "idle" }
   | { readonly kind: "waiting"; readonly timer: Timer }
   | { readonly kind: "greeting"; readonly connection: Connection; readonly timer: Timer }
-  | { readonly kind: "open"; readonly connection: Connection; readonly reports: Timer; readonly sinceMs: Millis }
+  | {
+      readonly kind: "open";
+      readonly connection: Connection;
+      readonly reports: Timer;
+      readonly sinceMs: Millis;
+      readonly epoch: number;
+    }
   | { readonly kind: "stopped" };
 
 export class Session implements AssignmentSource {
@@ -54,9 +66,15 @@ export class Session implements AssignmentSource {
   readonly #port: SourcePort;
   readonly #backoff: Backoff;
   #phase: Phase = { kind: "idle" };
+  /** Of the controller that is tried, or had, now. */
+  #index: number;
+  /** Tried in vain since a session last held. */
+  #tried = 0;
+  /** Welcome's: the greater the fleet, the longer. */
+  #reportEveryMs: Millis = SESSION.reportEveryMs;
   #trouble = "not connected yet";
-  /** The trouble that was last worth a warning. */
-  #told = "";
+  /** By controller, the trouble that was last worth a warning. */
+  readonly #told = new Map<number, string>();
   #soon: Timer | undefined;
   #leaving: Timer | undefined;
 
@@ -65,6 +83,12 @@ export class Session implements AssignmentSource {
     this.#port = port;
     const limits = { baseMs: SESSION.reconnectBaseMs, maxMs: SESSION.reconnectMaxMs };
     this.#backoff = new Backoff(limits, options.random);
+    this.#index = integer(options.random, options.controllers.length);
+  }
+
+  get #controller(): ControllerAddress {
+    const { controllers } = this.#options;
+    return controllers[this.#index] ?? { host: "", port: 0 };
   }
 
   start(): void {
@@ -97,6 +121,7 @@ export class Session implements AssignmentSource {
     // Whoever says so wants the token file read again, and not to wait for a backoff.
     if (this.#phase.kind !== "waiting") return;
     this.#leave();
+    this.#tried = 0;
     this.#connect();
   }
 
@@ -112,8 +137,9 @@ export class Session implements AssignmentSource {
   }
 
   #connect(): void {
-    const { controller, clock } = this.#options;
-    const token = this.#token();
+    const { clock } = this.#options;
+    const controller = this.#controller;
+    const token = this.#token(controller);
     if (token.kind === "refused") {
       this.#wait(token.why);
       return;
@@ -121,7 +147,7 @@ export class Session implements AssignmentSource {
     const connection = new Connection(
       controller,
       token.token,
-      this.#hello(),
+      helloOf(this.#options.agent, this.#options.software, this.#port),
       {
         welcome: (welcome) => this.#welcomed(welcome, connection),
         assignment: (assignment) => this.#port.offer(assignment),
@@ -139,13 +165,8 @@ export class Session implements AssignmentSource {
   }
 
   #welcomed(welcome: Welcome, connection: Connection): void {
-    if (this.#phase.kind === "open") {
-      // Said again: the fleet has grown, and there is another interval.
-      this.#phase.reports.cancel();
-      this.#phase = { ...this.#phase, reports: this.#every(welcome.reportEveryMs) };
-    }
-    if (this.#phase.kind !== "greeting") return;
-    this.#phase.timer.cancel();
+    const phase = this.#phase;
+    if (phase.kind !== "greeting" && phase.kind !== "open") return;
     const highest = this.#port.highestEpoch();
     if (welcome.epoch < highest) {
       connection.close();
@@ -153,23 +174,26 @@ export class Session implements AssignmentSource {
       return;
     }
     this.#port.sawEpoch(welcome.epoch);
+    this.#reportEveryMs = welcome.reportEveryMs;
+    const reports = this.#every(welcome.reportEveryMs);
+    if (phase.kind === "open") {
+      // Said again: the fleet has grown, and there is another interval; or another controller leads behind this stream.
+      phase.reports.cancel();
+      this.#phase = { ...phase, reports, epoch: welcome.epoch };
+      if (welcome.epoch > phase.epoch) this.#report();
+      return;
+    }
+    phase.timer.cancel();
     this.#trouble = "";
-    this.#told = "";
+    this.#told.clear();
     const { clock, log } = this.#options;
     log.info({ session: welcome.session, epoch: welcome.epoch }, "session open");
-    const reports = this.#every(welcome.reportEveryMs);
-    this.#phase = { kind: "open", connection, reports, sinceMs: clock.monotonic() };
+    this.#phase = { kind: "open", connection, reports, sinceMs: clock.monotonic(), epoch: welcome.epoch };
     this.#report();
   }
 
-  /** From a moment of our own on: a whole fleet that is told at once is not to report at once for ever after. */
   #every(period: Millis): Timer {
-    const { clock, random } = this.#options;
-    let timer = clock.after(random.next() * period, () => {
-      this.#report();
-      timer = clock.every(period, () => this.#report());
-    });
-    return { cancel: () => timer.cancel() };
+    return reportsEvery(this.#options, period, () => this.#report());
   }
 
   #report(): void {
@@ -185,6 +209,7 @@ export class Session implements AssignmentSource {
     this.#leaving = clock.after(random.next() * withinMs, () => {
       if (this.#phase.kind === "stopped") return;
       this.#leave();
+      this.#turn();
       this.#connect();
     });
   }
@@ -193,15 +218,35 @@ export class Session implements AssignmentSource {
   #wait(why: string): void {
     if (this.#phase.kind === "stopped") return;
     this.#leave();
-    const { controller, clock, log } = this.#options;
-    const delay: Millis = this.#backoff.next();
-    this.#trouble = `controller ${formatHostPort(controller.host, controller.port)}: ${why}`;
+    const { clock, log } = this.#options;
+    const { host, port } = this.#controller;
+    const delay = this.#next();
+    this.#trouble = `controller ${formatHostPort(host, port)}: ${why}`;
     const fields = { retryInMs: Math.round(delay), attempts: this.#backoff.attempts };
     // Another trouble is news, and so is the same one once a minute; every attempt is not.
-    if (this.#trouble !== this.#told || this.#backoff.attempts % 12 === 0) log.warn(fields, this.#trouble);
+    const again = this.#told.get(this.#index) === this.#trouble;
+    if (!again || this.#backoff.attempts % 12 === 0) log.warn(fields, this.#trouble);
     else log.debug(fields, this.#trouble);
-    this.#told = this.#trouble;
-    this.#phase = { kind: "waiting", timer: clock.after(delay, () => this.#connect()) };
+    this.#told.set(this.#index, this.#trouble);
+    this.#phase = {
+      kind: "waiting",
+      timer: clock.after(delay, () => {
+        this.#turn();
+        this.#connect();
+      }),
+    };
+  }
+
+  #turn(): void {
+    this.#index = (this.#index + 1) % this.#options.controllers.length;
+  }
+
+  /** A round asks each controller once, without delay but for what spreads the fleet; then comes the backoff. */
+  #next(): Millis {
+    const { controllers, random } = this.#options;
+    this.#tried += 1;
+    if (this.#tried % controllers.length === 0) return this.#backoff.next();
+    return random.next() * Math.min(HOP_MS, this.#reportEveryMs);
   }
 
   /** Lets go of whatever the phase owns. */
@@ -225,7 +270,10 @@ export class Session implements AssignmentSource {
         }
       case "open":
         phase.reports.cancel();
-        if (this.#options.clock.monotonic() - phase.sinceMs >= STEADY_MS) this.#backoff.reset();
+        if (this.#options.clock.monotonic() - phase.sinceMs >= STEADY_MS) {
+          this.#backoff.reset();
+          this.#tried = 0;
+        }
         {
           phase.connection.close();
           return;
@@ -236,25 +284,10 @@ export class Session implements AssignmentSource {
     }
   }
 
-  #hello(): Hello {
-    const { agent, software } = this.#options;
-    return {
-      protocolVersion: PROTOCOL_VERSION,
-      host: agent.name,
-      role: agent.role,
-      labels: agent.labels,
-      boot: this.#port.boot,
-      software,
-      address: agent.address,
-      highestEpoch: this.#port.highestEpoch(),
-      applied: this.#port.applied(),
-      inboundPorts: agent.inboundPorts,
-    };
-  }
-
-  #token():
-    { readonly kind: "ok"; readonly token: string | null } | { readonly kind: "refused"; readonly why: string } {
-    const { agent, controller } = this.#options;
+  #token(
+    controller: ControllerAddress,
+  ): { readonly kind: "ok"; readonly token: string | null } | { readonly kind: "refused"; readonly why: string } {
+    const { agent } = this.#options;
     if (agent.tokenFile === null) return { kind: "ok", token: null };
     if (!isLoopback(controller.host) && !agent.trustNetwork) {
       const why =

@@ -24,7 +24,7 @@ class Agent implements Disposable {
   highest = 0;
   reports = 0;
 
-  constructor(port: number, options: { agent?: Partial<AgentOptions>; host?: string; lastGood?: Assignment } = {}) {
+  constructor(port: number | readonly number[], options: { agent?: Partial<AgentOptions>; host?: string; lastGood?: Assignment } = {}) {
     const sourcePort: SourcePort = {
       boot: "boot-1",
       lastGood: options.lastGood ?? null,
@@ -48,11 +48,12 @@ class Agent implements Disposable {
       instances: () => [],
       fail: () => undefined,
     };
-    const controller = { kind: "controller" as const, host: options.host ?? "127.0.0.1", port };
+    const ports = typeof port === "number" ? [port] : port;
+    const controllers = ports.map((one) => ({ host: options.host ?? "127.0.0.1", port: one }));
     const agent: AgentOptions = {
       name: "host-1",
       stateDir: "/nowhere",
-      source: controller,
+      source: { kind: "controller", controllers },
       role: "host",
       labels: { zone: "a" },
       address: "127.0.0.1",
@@ -67,7 +68,7 @@ class Agent implements Disposable {
       ...options.agent,
     };
     const ambient = { clock: systemClock, random: seededRandom(1), log: silentLog };
-    this.session = new Session({ ...ambient, agent, controller, software: "0.0.1" }, sourcePort);
+    this.session = new Session({ ...ambient, agent, controllers, software: "0.0.1" }, sourcePort);
     this.session.start();
   }
 

@@ -140,7 +140,7 @@ export class ScriptedKeeper implements Disposable {
     this.#options = {
       name: "host-1",
       stateDir: this.folder,
-      source: { kind: "controller", host: "127.0.0.1", port: 1 },
+      source: { kind: "controller", controllers: [{ host: "127.0.0.1", port: 1 }] },
       role: "host",
       labels: {},
       address: "127.0.0.1",

@@ -53,7 +53,7 @@ test("everything can be given, with = or without", () => {
   ).toEqual({
     name: "a",
     stateDir: "/s",
-    source: { kind: "controller", host: "::1", port: 7400 },
+    source: { kind: "controller", controllers: [{ host: "::1", port: 7400 }] },
     role: "gateway",
     labels: { zone: "eu-1", tier: "web" },
     address: "::1",
@@ -79,8 +79,13 @@ test.each([
   [["--static="], "--static needs a value"],
   [["--help=yes"], "--help takes no value"],
   [["--name", "a", "--name", "b"], "--name is given twice"],
-  [[], "give --static FILE or --controller HOST:PORT"],
-  [["--static", "x", "--controller", "h:1"], "give --static or --controller, not both"],
+  [[], "give --static FILE, --controller HOST:PORT or --nats URL"],
+  [["--static", "x", "--controller", "h:1"], "give one of --static, --controller and --nats"],
+  [["--nats", "nats://127.0.0.1", "--controller", "h:1"], "give one of --static, --controller and --nats"],
+  [["--controller", "h:1", "--cluster", "x"], "--cluster is for --nats, which is not given"],
+  [["--controller", "h:1,h"], '--controller: "h" is not HOST:PORT'],
+  [["--controller", "h:1,"], '--controller: "" is not HOST:PORT'],
+  [["--controller", Array.from({ length: 17 }, (_, i) => `h:${i + 1}`).join()], "--controller: at most 16 addresses"],
   [["--controller", "h"], '--controller: "h" is not HOST:PORT'],
   [["--controller", "h:70000"], '--controller: "h:70000" is not HOST:PORT'],
   [["--static", "x", "--role", "gatway"], '--role: "gatway" is none of host, gateway; did you mean gateway?'],
@@ -92,6 +97,30 @@ test.each([
   [["--static", "x", "--name", "Web"], '--name: "Web" is no DNS label (a-z, 0-9 and -, at most 63 characters)'],
 ])("%j is refused in one line", (args, message) => {
   expect(refused(...args)).toBe(message);
+});
+
+test("several controllers are kept in their order, each once", () => {
+  expect(parsed("--controller", "b:1, a:2,[::1]:3,b:1").source).toEqual({
+    kind: "controller",
+    controllers: [
+      { host: "b", port: 1 },
+      { host: "a", port: 2 },
+      { host: "::1", port: 3 },
+    ],
+  });
+});
+
+test("NATS servers, with the names of files made absolute; beyond loopback only over TLS or a network that is trusted", () => {
+  expect(parsed("--nats", "127.0.0.1,nats://[::1]:4333", "--cluster=eu", "--nats-creds", "a.creds").source).toEqual({
+    kind: "nats",
+    nats: {
+      servers: ["nats://127.0.0.1:4222", "nats://[::1]:4333"],
+      ...{ cluster: "eu", credsFile: "/srv/a.creds", caFile: null, certFile: null, keyFile: null },
+      trustNetwork: false,
+    },
+  });
+  expect(refused("--nats", "nats://10.0.0.1:4222")).toContain("--trust-network");
+  expect(parsed("--nats", "nats://10.0.0.1:4222", "--trust-network").source.kind).toBe("nats");
 });
 
 test("an option named like a property of every object is unknown too", () => {

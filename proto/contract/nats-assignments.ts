@@ -1,0 +1,160 @@
+/**
+ * An agent's key of the assignments bucket, as it is followed: heard by a plain subscription (no consumer an agent), and
+ * read at the start, after each reconnect, and now and then, because core NATS may lose a message.
+ *
+ * What is heard may not be what is kept: a put that loses its compare-and-set is heard all the same, and a replica that
+ * is read may be behind. (epoch, generation) decides: nothing below the newest, or the floor, is passed on (I4).
+ *
+ * Errors  none: what can't be read is tried again, and what breaks the contract is `invalid`, with the pair to answer by.
+ * Cost    two messages an agent each 30 s; nothing while its assignment stays.
+ */
+import type { Msg, NatsConnection, Subscription } from "nats";
+import type { Clock, Millis, Timer } from "../kernel/clock.ts";
+import type { Log } from "../kernel/log.ts";
+import type { Random } from "../kernel/random.ts";
+import type { Assignment, Fence, Rejected } from "./assignment.ts";
+import type { NatsLink } from "./nats-link.ts";
+import type { NatsNames } from "./nats.ts";
+import { decodeAssignmentValue } from "./wire.ts";
+
+const READ_TIMEOUT_MS = 2_000;
+const AGAIN_MS = 1_000;
+const LOOK_MS = 30_000;
+
+export interface KeyEvents {
+  /** Newer than all before it. */
+  assignment(assignment: Assignment): void;
+  /** The newest was said once more: whoever did has not heard the answer. */
+  again(newest: Fence): void;
+  invalid(rejected: Rejected): void;
+}
+
+export interface KeyOptions {
+  readonly link: NatsLink;
+  readonly names: NatsNames;
+  readonly host: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** What the agent has already. */
+  readonly newest: Fence | null;
+  /** No lower epoch is wanted. */
+  readonly floor: () => number;
+}
+
+export class AssignmentKey {
+  readonly #options: KeyOptions;
+  readonly #events: KeyEvents;
+  readonly #subscription: Subscription;
+  readonly #unfollow: () => void;
+  #newest: Fence & { readonly hash?: string };
+  #timer: Timer | undefined;
+  #reading = false;
+  #closed = false;
+
+  constructor(options: KeyOptions, events: KeyEvents) {
+    const { link, names, host, newest } = options;
+    this.#options = options;
+    this.#events = events;
+    this.#newest = newest ?? { epoch: 0, generation: -1 };
+    // First heard, then read: what is put between the two is heard.
+    this.#subscription = link.connection.subscribe(names.assignmentSubject(host), {
+      callback: (error, message) => {
+        if (error === null) this.#take(message, true);
+      },
+    });
+    this.#unfollow = link.follow((connected) => {
+      if (connected) this.look();
+    });
+    this.look();
+  }
+
+  /** Reads it now. */
+  look(): void {
+    if (this.#reading || this.#closed || !this.#options.link.connected) return;
+    this.#reading = true;
+    this.#timer?.cancel();
+    void this.#read().then((nextMs) => {
+      this.#reading = false;
+      if (!this.#closed) this.#timer = this.#options.clock.after(nextMs, () => this.look());
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+    this.#unfollow();
+    if (!this.#options.link.connection.isClosed()) this.#subscription.unsubscribe();
+  }
+
+  async #read(): Promise<Millis> {
+    const { link, names, host, random, log } = this.#options;
+    try {
+      const kept = await keptAssignment(link.connection, names, host);
+      if (kept !== null && !this.#isClosed()) this.#take(kept.message, false);
+      return LOOK_MS * (0.75 + random.next() / 2);
+    } catch (error) {
+      // Disconnected: the reconnect reads it. Else JetStream is without a majority, or coming up.
+      log.debug({ err: error }, "the assignment's key can't be read now");
+      return AGAIN_MS * (1 + random.next());
+    }
+  }
+
+  #isClosed(): boolean {
+    return this.#closed;
+  }
+
+  #take(message: Msg, heard: boolean): void {
+    if (this.#closed || isRemoval(message)) return;
+    const { log, floor } = this.#options;
+    const read = decodeAssignmentValue(message.data);
+    const asked = read.kind === "ok" ? read.value : read.asked;
+    if (asked === null) {
+      if (heard)
+        log.warn({ why: read.kind === "ok" ? "" : read.why }, "what is kept as this agent's assignment is none");
+      return;
+    }
+    const { epoch, generation, hash } = asked;
+    const order = compare(asked, this.#newest);
+    if (order < 0 || epoch < floor()) {
+      log.debug({ epoch, generation }, "an assignment that is out of date is left");
+      return;
+    }
+    if (order === 0 && (this.#newest.hash ?? hash) === hash) {
+      if (heard) this.#events.again(asked);
+      return;
+    }
+    this.#newest = { epoch, generation, hash };
+    if (read.kind === "ok") this.#events.assignment(read.value);
+    else this.#events.invalid({ epoch, generation, hash, why: read.why });
+  }
+}
+
+const compare = (a: Fence, b: Fence): number => a.epoch - b.epoch || a.generation - b.generation;
+
+/** Deleted by hand: nothing is asked, and so nothing changes. */
+const isRemoval = ({ headers }: Msg): boolean => (headers?.get("KV-Operation") ?? "") !== "";
+
+export interface Kept {
+  readonly message: Msg;
+  /** Of the bucket's stream. */
+  readonly revision: number;
+}
+
+/** From whichever replica answers first; null while there is no such key, or no bucket. Rejects when nobody answers. */
+export async function keptAssignment(connection: NatsConnection, names: NatsNames, host: string): Promise<Kept | null> {
+  const subject = `$JS.API.DIRECT.GET.KV_${names.assignmentsBucket}.${names.assignmentSubject(host)}`;
+  let message: Msg;
+  try {
+    message = await connection.request(subject, undefined, { timeout: READ_TIMEOUT_MS });
+  } catch (error) {
+    if ((error as { readonly code?: unknown }).code === NO_RESPONDERS) return null;
+    throw error;
+  }
+  const status = message.headers?.code ?? 0;
+  if (status === 404) return null;
+  if (status !== 0) throw new Error(`${String(status)} ${message.headers?.description ?? ""}`);
+  return { message, revision: Number(message.headers?.get("Nats-Sequence")) };
+}
+
+const NO_RESPONDERS = "503";
