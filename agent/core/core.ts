@@ -18,19 +18,17 @@ import type { TableConfig } from "../proxy/config.ts";
 import { Assignments } from "./apply/assignments.ts";
 import { plan } from "./apply/plan.ts";
 import { buildTable } from "./apply/table.ts";
-import { WorkerTables } from "./apply/worker-tables.ts";
+import { servingEndpoints, WorkerTables } from "./apply/worker-tables.ts";
 import { Drains } from "./drains.ts";
 import { Incidents } from "./incidents.ts";
 import { Instances } from "./instances/instances.ts";
-import type { InstanceWorld } from "./instances/world.ts";
-import { KeeperLink } from "./keeper-link.ts";
-import type { KeeperStart } from "./keeper-link.ts";
+import type { DriverGround, InstanceWorld } from "./instances/world.ts";
+import { KeeperLink, type KeeperStart } from "./keeper-link.ts";
 import type { Ambient, Channel } from "./ports.ts";
 import { report } from "./report.ts";
 import type { AssignmentSource, SourcePort } from "./source.ts";
 import { LastGood } from "./state/last-good.ts";
-import { Memory } from "./state/memory.ts";
-import type { Remembered } from "./state/memory.ts";
+import { Memory, type Remembered } from "./state/memory.ts";
 import { Slots } from "./stats/slots.ts";
 import { Statistics } from "./stats/statistics.ts";
 import { NOTHING_FOLDED } from "./stats/totals.ts";
@@ -45,7 +43,7 @@ const REPORT_NUMBERS = 10_000;
 export interface CoreOptions extends Ambient {
   readonly channel: Channel;
   readonly start: KeeperStart;
-  readonly instances: Pick<InstanceWorld, "check" | "pickPort" | "output" | "environment">;
+  readonly instances: Pick<InstanceWorld & DriverGround, "check" | "pickPort" | "output" | "environment" | "docker">;
   readonly source: (port: SourcePort) => AssignmentSource;
   /** The source waits for `startSource`: an agent that can't begin is not to join the fleet first. */
   readonly sourceWaits?: boolean;
@@ -100,10 +98,11 @@ export class Core {
     this.#accepting = before?.accepting ?? true;
     this.#inService = servingEndpoints(table);
     this.#instances = new Instances({
-      ...{ ...options.instances, clock, log, random: options.random, link: this.link, host: this.link.options.name },
+      ...{ ...options.instances, clock, log, random: options.random },
+      ...{ link: this.link, host: this.link.options.name, boot: this.link.boot },
       stopping: () => this.stopping,
       changed: () => this.#touch(),
-      launching: () => this.#remember(),
+      remember: () => this.#remember(),
       exited: (service, message) => this.incidents.add("instance_exited", service, message),
     });
     this.#drains = new Drains({
@@ -116,6 +115,7 @@ export class Core {
       committed: () => this.#touch(),
       applied: (applied) => this.source.applied(applied),
       rejected: (rejected) => this.source.rejected(rejected),
+      runs: (service) => this.#instances.runs(service),
     });
     this.#receive = this.link.attach({
       process: (process) => this.#instances.processNews(process),
@@ -203,6 +203,12 @@ export class Core {
     return this.#first;
   }
 
+  /** The keeper is gone, or waits for us alone: what ends with the agent is ended first. */
+  async leave(): Promise<void> {
+    if (this.stopping) await this.#instances.endContainers();
+    this.close();
+  }
+
   /** Lets go of timers and probes, as when the process ends; nothing else is touched. */
   close(): void {
     this.#closed = true;
@@ -232,12 +238,12 @@ export class Core {
     for (const damage of [...this.#lastGood.damage, ...this.#memory.damage]) {
       this.incidents.add("state_set_aside", "", damage);
     }
-    const found = before?.instances ?? [];
+    const found = before?.instances ?? this.#memory.survivors;
     if (!this.#first) {
       const what = `${found.length} instances and ${start.workers.length} workers found as they were`;
       this.incidents.add("core_started", "", `the agent's core was started again; ${what}`);
     }
-    this.#instances.adopt(found, this.link.processes, this.#inService);
+    this.#instances.adopt(found, this.#inService);
     this.#workersGone();
     // What runs already is not to wait for anything.
     if (this.#options.sourceWaits !== true || !this.#first) this.startSource();
@@ -380,21 +386,15 @@ export class Core {
     this.#tickIn(DRAIN_TICK_MS);
   }
 
-  /** The apps stay until the workers have drained: the keeper ends them after that. */
+  /** The apps stay until the workers have drained: the keeper ends processes after that, and we the containers. */
   #finishStop(): void {
-    if (this.#stoppingSince === null || this.#shutDown) return;
+    if (this.#stoppingSince === null) return;
+    if (this.#shutDown && this.link.workers.size === 0) void this.#instances.endContainers();
+    if (this.#shutDown) return;
     const since = this.#options.clock.monotonic() - this.#stoppingSince;
     const quiet = this.statistics.inFlight() === 0 && this.statistics.totals.downstreamOpen === 0;
     if (!quiet && since < LAME_DUCK_MS) return;
     this.#shutDown = true;
     this.link.shutdown(); // and go on reporting: what the workers finish from here on counts
   }
-}
-
-function servingEndpoints(table: TableConfig | null): Set<string> {
-  const serving = new Set<string>();
-  for (const { versions } of table?.services ?? []) {
-    for (const { endpoints } of versions) for (const { id, mode } of endpoints) if (mode === "serving") serving.add(id);
-  }
-  return serving;
 }

@@ -44,8 +44,8 @@ process.on("message", (raw) => {
   }
 });
 process.on("disconnect", () => {
-  running?.core.close();
-  setTimeout(() => process.exit(0), running === undefined ? 0 : FAREWELL_MS);
+  const leave = running?.core.leave() ?? Promise.resolve();
+  void leave.then(() => setTimeout(() => process.exit(0), running === undefined ? 0 : FAREWELL_MS));
 });
 // Signals are the keeper's: it says `stopping` and `hup`.
 for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => undefined);

@@ -16,6 +16,8 @@ export interface StopPort {
   readonly core: Pick<CoreProcess, "pid" | "send" | "end">;
   readonly generations: Pick<Generations, "drainAll" | "killAll" | "alive">;
   readonly apps: Pick<Apps, "endAll">;
+  /** Sees to it that somebody listens when no worker does any more, where there is a pod. Once. */
+  hold(): Promise<void>;
   /** Lets go of sockets, files and the lock. Once. */
   close(): void;
 }
@@ -111,6 +113,7 @@ export class Stop {
   }
 
   async #drain(): Promise<void> {
+    await this.#port.hold();
     this.#port.generations.drainAll();
     if (!(await this.#workersLeave(this.#left(TIMES.promptGraceMs)))) {
       this.#log.warn({ workers: this.#port.generations.alive }, "workers did not finish in time; killed");
@@ -118,7 +121,8 @@ export class Stop {
       await this.#workersLeave(TIMES.promptGraceMs);
     }
     await this.#port.apps.endAll(this.#left(TIMES.appGraceMs));
-    await this.#port.core.end(TIMES.promptGraceMs);
+    // It leaves when the containers that it ends itself are gone; at once where there are none.
+    await this.#port.core.end(this.#left(TIMES.promptGraceMs));
     this.#close(this.#code);
   }
 

@@ -50,6 +50,8 @@ export interface AssignmentEvents {
   committed(): void;
   applied(applied: Applied): void;
   rejected(rejected: Rejected): void;
+  /** Something of that service runs on this host. */
+  runs(service: string): boolean;
 }
 
 export class Assignments {
@@ -257,7 +259,7 @@ export class Assignments {
   #wouldStop(asked: Assignment, rest: Assignment): boolean {
     if (this.#live !== null) return false;
     const out = asked.services.filter((service) => !rest.services.includes(service)).map(({ name }) => name);
-    return [...this.#link.processes.values()].some(({ spec }) => out.includes(spec.env["BATON_SERVICE"] ?? ""));
+    return out.some((service) => this.#events.runs(service));
   }
 
   #reject(assignment: Assignment, why: string): void {

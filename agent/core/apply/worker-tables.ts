@@ -88,3 +88,12 @@ export class WorkerTables {
     );
   }
 }
+
+/** Those that a table sends new requests to; of a weight of 0, what is routed there. */
+export function servingEndpoints(table: TableConfig | null): Set<string> {
+  const serving = new Set<string>();
+  for (const { versions } of table?.services ?? []) {
+    for (const { endpoints } of versions) for (const { id, mode } of endpoints) if (mode === "serving") serving.add(id);
+  }
+  return serving;
+}

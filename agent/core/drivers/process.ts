@@ -7,11 +7,13 @@
  */
 import { createServer } from "node:net";
 import { resolve } from "node:path";
-import type { ProcessRun } from "../../../proto/contract/spec/types.ts";
-import type { ProcessSpec } from "../../keeper/protocol.ts";
-
-/** Apps listen on loopback: their traffic comes through the sidecar. */
-export const APP_ADDRESS = "127.0.0.1";
+import type { ProcessRun, RunSpec } from "../../../proto/contract/spec/types.ts";
+import type { ProcessSpec, ProcessState } from "../../keeper/protocol.ts";
+import type { KeeperLink } from "../keeper-link.ts";
+import type { CheckResult } from "../probes/check.ts";
+import { APP_ADDRESS, ownVariables } from "./driver.ts";
+import type { Driver, RunRequest, RunState } from "./driver.ts";
+import type { OutputFiles } from "./output.ts";
 
 /** What an app inherits, where set; everything else of the agent's environment is the agent's business. */
 const INHERITED = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"] as const;
@@ -47,12 +49,7 @@ export function processSpec(asked: LaunchRequest): ProcessSpec {
     env: {
       ...asked.base,
       ...asked.run.env,
-      PORT: String(asked.port),
-      HOST: APP_ADDRESS,
-      BATON_SERVICE: asked.service,
-      BATON_VERSION: asked.version,
-      BATON_INSTANCE: asked.instance,
-      BATON_HOST: asked.host,
+      ...ownVariables(asked, asked.host, { address: APP_ADDRESS, port: asked.port }),
     },
     outputFile: asked.outputFile,
   };
@@ -74,3 +71,54 @@ export const pickPort: PickPort = () =>
 /** How programs of any language say that their port is taken. */
 export const saysPortTaken = (lines: readonly string[]): boolean =>
   lines.some((line) => /EADDRINUSE|address (is )?already in use|port (is )?already (in use|allocated)/i.test(line));
+
+export interface ProcessWorld {
+  readonly link: Pick<KeeperLink, "launch" | "kill" | "forget" | "processes">;
+  readonly pickPort: PickPort;
+  readonly output: OutputFiles;
+  readonly host: string;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** Runs are the keeper's processes, and it knows each of them at every moment. */
+export class ProcessDriver implements Driver {
+  readonly #world: ProcessWorld;
+
+  constructor(world: ProcessWorld) {
+    this.#world = world;
+  }
+
+  /** The same port again, so that who still knows it finds the new process. */
+  port(_run: RunSpec, last: number): Promise<number> {
+    return last > 0 ? Promise.resolve(last) : this.#world.pickPort();
+  }
+
+  launch({ id, run, ...asked }: RunRequest): void {
+    if (run.kind !== "process") return;
+    const { link, environment: base, host, output } = this.#world;
+    link.launch(processSpec({ ...asked, processId: id, run, host, base, outputFile: output.path(asked.instance) }));
+  }
+
+  adopt({ id }: RunRequest): RunState | undefined {
+    const process = this.#world.link.processes.get(id);
+    return process === undefined ? undefined : runOfProcess(process);
+  }
+
+  kill(id: string, signal: "SIGTERM" | "SIGKILL"): void {
+    this.#world.link.kill(id, signal);
+  }
+
+  forget(id: string): void {
+    this.#world.link.forget(id);
+  }
+
+  health(): CheckResult {
+    return { ok: false, why: "a process has no health check of its own" };
+  }
+}
+
+export const runOfProcess = ({ spec, pid, startedAtMs, exit, error }: ProcessState): RunState => ({
+  ...{ id: spec.id, pid, startedAtMs, exit, error },
+  address: APP_ADDRESS,
+  port: Number(spec.env["PORT"] ?? 0),
+});

@@ -1,5 +1,5 @@
 /**
- * One instance on this host: carries out its life (life.ts) through the keeper, has it probed, and tells what it is.
+ * One instance on this host: carries out its life (life.ts) through its driver, has it probed, and tells what it is.
  *
  * Restarts  after a crash with jittered backoff, 0.5 s to 30 s, counted; the backoff begins anew after STEADY_MS in
  *           health. An app that died because its port was taken gets another port, at once.
@@ -9,8 +9,9 @@ import type { InstanceReport, InstanceState } from "../../../proto/contract/repo
 import type { DrainSpec, HealthSpec } from "../../../proto/contract/spec/types.ts";
 import { Backoff } from "../../../proto/kernel/backoff.ts";
 import type { Millis, Timer } from "../../../proto/kernel/clock.ts";
-import type { ProcessState } from "../../keeper/protocol.ts";
-import { processSpec, saysPortTaken } from "../drivers/process.ts";
+import type { Adopted, Driver, RunRequest, RunState } from "../drivers/driver.ts";
+import { saysPortTaken } from "../drivers/process.ts";
+import type { CheckRequest } from "../probes/check.ts";
 import { Health } from "../probes/health.ts";
 import { isAlive, next } from "./life.ts";
 import type { Life, LifeEffect, LifeEvent } from "./life.ts";
@@ -22,8 +23,8 @@ const STEADY_MS = 30_000;
 const PORT_TRIES = 5;
 
 export interface Adoption {
-  /** What the keeper knows of its newest process. */
-  readonly process: ProcessState | undefined;
+  /** What its driver knows of its newest run. */
+  readonly run: Adopted;
   /** The table that the workers have sends new requests to it. */
   readonly inService: boolean;
 }
@@ -38,6 +39,8 @@ export class Instance {
   #health: Health | undefined;
   #timer: Timer | undefined;
   #reason = "";
+  /** The driver's word on what it is at. */
+  #note = "";
   #state: InstanceState = "starting";
   /** Of the process that ended last. */
   #wasReady = false;
@@ -110,17 +113,20 @@ export class Instance {
     this.#health?.suspect();
   }
 
-  /** News of one of its processes; what concerns an older one than the newest is cleared away. */
-  processNews(process: ProcessState): void {
-    if (process.spec.id !== this.#record.process) {
-      if (process.exit !== null || process.error !== null) this.#world.link.forget(process.spec.id);
+  /** News of one of its runs; what concerns an older one than the newest is cleared away. */
+  news(run: RunState): void {
+    if (run.id !== this.#record.process) {
+      if (run.exit !== null || run.error !== null) this.#driver.forget(run.id);
       return;
     }
-    if (process.exit === null && process.error === null) {
-      this.#step({ kind: "up", pid: process.pid, startedAtMs: process.startedAtMs });
-      return;
-    }
-    this.#ended(process);
+    if (run.exit === null && run.error === null) this.#up(run);
+    else this.#ended(run);
+  }
+
+  note(run: string, words: string): void {
+    if (run !== this.#record.process || words === this.#note) return;
+    this.#note = words;
+    this.#world.changed();
   }
 
   /** Lets go of timers and probes; the process is left alone. */
@@ -172,8 +178,9 @@ export class Instance {
   }
 
   #because(state: InstanceState): string {
-    if (state === "failed" || state === "stopped" || state === "stopping") return this.#reason;
-    return this.#health?.why ?? this.#reason;
+    const over = state === "failed" || state === "stopped" || state === "stopping";
+    const why = over ? this.#reason : (this.#health?.why ?? this.#reason);
+    return [why, this.#note].filter((words) => words !== "").join("; ");
   }
 
   #step(event: LifeEvent): void {
@@ -192,7 +199,7 @@ export class Instance {
       case "launch":
         return void this.#launch();
       case "kill": {
-        this.#world.link.kill(this.#record.process, effect.signal);
+        this.#driver.kill(this.#record.process, effect.signal, this.#record.drain.killMs);
         return;
       }
       case "timer": {
@@ -209,31 +216,39 @@ export class Instance {
   }
 
   async #launch(): Promise<void> {
-    const { run, id, starts, service, version } = this.#record;
-    if (run.kind !== "process") return;
-    // The same port again, so that who still knows it finds the new process; unless it was taken.
-    const port = this.#record.port > 0 ? this.#record.port : await this.#world.pickPort().catch(() => 0);
+    const { run, id, starts } = this.#record;
+    if (run.kind === "external") return;
+    const port = await this.#driver.port(run, this.#record.port).catch(() => 0);
     if (this.#life.kind !== "launching") {
       this.#step({ kind: "ended", delay: 0 }); // stopped meanwhile: there is nothing to end
       return;
     }
-    const processId = `${id}.${String(starts + 1)}`;
+    const process = `${id}.${String(starts + 1)}`;
     const restarts = starts === 0 ? 0 : this.#record.restarts + 1;
-    this.#record = { ...this.#record, port, process: processId, starts: starts + 1, restarts };
+    this.#record = { ...this.#record, port, process, starts: starts + 1, restarts, up: false };
     this.#outputFrom = this.#world.output.size(id);
     this.#wasReady = false;
-    this.#world.launching(); // on record before it is done: the next core must find it
-    const { environment: base, host, output } = this.#world;
-    this.#world.link.launch(
-      processSpec({ processId, instance: id, service, version, host, port, run, base, outputFile: output.path(id) }),
-    );
+    this.#world.remember(); // on record before it is done: the next core must find it
+    this.#driver.launch(requestOf(this.#record));
   }
 
-  #ended(process: ProcessState): void {
-    const { link, clock, output } = this.#world;
-    const { exit, error } = process;
-    link.forget(process.spec.id);
-    const ranMs = exit === null ? 0 : Math.max(0, exit.atMs - process.startedAtMs);
+  #up({ pid, startedAtMs, address, port }: RunState): void {
+    const moved = address !== this.#record.address || port !== this.#record.port;
+    if (moved || !this.#record.up) {
+      this.#record = { ...this.#record, address, port, up: true };
+      this.#world.remember();
+    }
+    if (moved) this.#unwatch();
+    this.#step({ kind: "up", pid, startedAtMs });
+    if (moved && this.#life.kind === "running" && this.#health === undefined) this.#watch(false);
+  }
+
+  #ended(run: RunState): void {
+    const { clock, output } = this.#world;
+    const { exit, error } = run;
+    this.#driver.forget(run.id);
+    this.#note = "";
+    const ranMs = exit === null ? 0 : Math.max(0, exit.atMs - run.startedAtMs);
     const wasReady = this.#health?.wasReady ?? this.#wasReady;
     if (exit !== null) this.#record = { ...this.#record, exit: { code: exit.code, signal: exit.signal } };
     if (this.#life.kind === "stopping" && !this.#life.again) {
@@ -242,16 +257,17 @@ export class Instance {
     }
     if (this.#life.kind !== "stopping") this.#reason = error ?? exitWords(exit, ranMs);
     if (this.#record.mode === "absent" || this.#world.stopping()) {
-      this.#life = { kind: "stopping", pid: process.pid, killAt: clock.monotonic(), killed: true, again: false };
+      this.#life = { kind: "stopping", pid: run.pid, killAt: clock.monotonic(), killed: true, again: false };
       this.#step({ kind: "ended", delay: 0 });
       return;
     }
     if (wasReady && ranMs >= STEADY_MS) this.#backoff.reset();
     let delay = this.#backoff.next();
-    if (!wasReady && this.#portTries < PORT_TRIES && saysPortTaken(output.tail(this.id, this.#outputFrom))) {
+    const said = [...output.tail(this.id, this.#outputFrom), error ?? ""];
+    if (!wasReady && this.#portTries < PORT_TRIES && saysPortTaken(said)) {
       this.#portTries += 1;
       this.#record = { ...this.#record, port: 0 };
-      this.#reason = `port ${String(process.spec.env["PORT"])} was taken by another program`;
+      this.#reason = `port ${String(run.port)} was taken by another program`;
       delay = 0;
     } else if (wasReady) this.#portTries = 0;
     const { id, service, version } = this.#record;
@@ -259,23 +275,32 @@ export class Instance {
     this.#step({ kind: "ended", delay });
   }
 
-  #adopt({ process, inService }: Adoption): void {
-    if (process === undefined) {
-      // On record, but the keeper never heard of it: the core before died between the two.
+  #adopt({ run, inService }: Adoption): void {
+    if (run === undefined) {
+      // On record, but its driver never heard of it: the core before died between the two.
       this.#step({ kind: "ended", delay: 0 });
       return;
     }
-    if (process.exit !== null || process.error !== null) {
-      this.#ended(process);
+    if (run === "coming") return;
+    if (run.exit !== null || run.error !== null) {
+      this.#ended(run);
       return;
     }
-    this.#life = { kind: "running", pid: process.pid, startedAtMs: process.startedAtMs };
+    this.#life = { kind: "running", pid: run.pid, startedAtMs: run.startedAtMs };
     this.#watch(inService);
   }
 
+  get #driver(): Driver {
+    return this.#world.driver(this.#record.run);
+  }
+
   #watch(assumeReady: boolean): void {
-    const { clock, random, check } = this.#world;
+    const { clock, random } = this.#world;
     const { address, port, health, run } = this.#record;
+    const check = (asked: CheckRequest) =>
+      asked.kind === "container"
+        ? Promise.resolve(this.#driver.health(this.#record.process))
+        : this.#world.check(asked);
     this.#health = new Health({
       ...{ clock, random, check, address, port, health, assumeReady },
       external: run.kind === "external",
@@ -303,8 +328,14 @@ export class Instance {
   }
 }
 
-function exitWords(exit: ProcessState["exit"], ranMs: Millis): string {
+export const requestOf = ({ process, id, ...asked }: InstanceRecord): RunRequest => ({
+  ...{ id: process, instance: id },
+  ...{ service: asked.service, revision: asked.revision, version: asked.version, run: asked.run, port: asked.port },
+});
+
+function exitWords(exit: RunState["exit"], ranMs: Millis): string {
   const after = `after ${(ranMs / 1_000).toFixed(1)} s`;
   if (exit === null) return `ended ${after}`;
-  return exit.signal === null ? `exited with ${String(exit.code)} ${after}` : `killed by ${exit.signal} ${after}`;
+  const how = exit.signal === null ? `exited with ${String(exit.code)} ${after}` : `killed by ${exit.signal} ${after}`;
+  return exit.note === undefined ? how : `${how}: ${exit.note}`;
 }

@@ -6,40 +6,63 @@
 import { instanceId } from "../../../proto/contract/ids.ts";
 import type { Millis } from "../../../proto/kernel/clock.ts";
 import type { PlanAction } from "../apply/plan.ts";
-import { APP_ADDRESS } from "../drivers/process.ts";
+import { APP_ADDRESS } from "../drivers/driver.ts";
+import type { Driver, DriverEvents, RunState } from "../drivers/driver.ts";
+import { ProcessDriver, runOfProcess } from "../drivers/process.ts";
 import type { ProcessState } from "../../keeper/protocol.ts";
-import { Instance } from "./instance.ts";
+import { Instance, requestOf } from "./instance.ts";
 import type { InstanceRecord, InstanceView } from "./record.ts";
-import type { InstanceWorld } from "./world.ts";
+import type { DriverGround, InstanceWorld } from "./world.ts";
 
 const GONE_MS = 60_000;
 
+/** Beyond `drain.kill`, at the agent's end. */
+const END_GRACE_MS = 5_000;
+
 export class Instances {
   readonly #world: InstanceWorld;
+  readonly #ground: DriverGround;
+  readonly #processes: ProcessDriver;
+  readonly #containers: Driver | undefined;
   readonly #all = new Map<string, Instance>();
   readonly #goneAt = new Map<string, Millis>();
+  #ending: (() => void) | undefined;
+  #ended: Promise<void> | undefined;
 
-  constructor(world: InstanceWorld) {
-    this.#world = world;
+  constructor(world: Omit<InstanceWorld, "driver"> & DriverGround) {
+    const events: DriverEvents = {
+      news: (run) => this.#news(run),
+      note: (run, words) => this.#owner(run)?.note(run, words),
+    };
+    this.#ground = world;
+    this.#processes = new ProcessDriver(world);
+    this.#containers = world.docker?.(events, world.boot);
+    this.#world = {
+      ...world,
+      driver: ({ kind }) => (kind === "docker" ? (this.#containers ?? this.#processes) : this.#processes),
+      changed: () => {
+        this.#ending?.();
+        world.changed();
+      },
+    };
   }
 
-  /** Finds again what the core before had: processes by the keeper's word, and whether they were in service. */
-  adopt(
-    records: readonly InstanceRecord[],
-    processes: ReadonlyMap<string, ProcessState>,
-    inService: ReadonlySet<string>,
-  ): void {
+  /** Finds again what the core before had: runs by their drivers' word, and whether they were in service. */
+  adopt(records: readonly InstanceRecord[], inService: ReadonlySet<string>): void {
     for (const record of records) {
-      const adoption = { process: processes.get(record.process), inService: inService.has(record.id) };
-      this.#all.set(record.id, new Instance(this.#world, record, adoption));
+      const { address, port, up } = record;
+      const driver = this.#world.driver(record.run);
+      const run = record.process === "" ? undefined : driver.adopt(requestOf(record), up ? { address, port } : null);
+      this.#all.set(record.id, new Instance(this.#world, record, { run, inService: inService.has(record.id) }));
     }
+    const { link } = this.#ground;
     const ours = new Set(records.map(({ process }) => process));
-    for (const [id, process] of processes) {
+    for (const [id, process] of link.processes) {
       if (ours.has(id)) continue;
       // Nobody's: an older start that was not cleared away, or records that were lost. It must not run beside its successor.
       this.#world.log.warn({ process: id, pid: process.pid }, "a process that no record explains is ended");
-      if (process.exit === null && process.error === null) this.#world.link.kill(id, "SIGKILL");
-      else this.#world.link.forget(id);
+      if (process.exit === null && process.error === null) link.kill(id, "SIGKILL");
+      else link.forget(id);
     }
   }
 
@@ -55,6 +78,7 @@ export class Instances {
           address: action.address ?? APP_ADDRESS,
           port: action.port ?? 0,
           process: "",
+          up: false,
           starts: 0,
           restarts: 0,
           exit: null,
@@ -79,6 +103,10 @@ export class Instances {
     return this.all().map((instance) => instance.view());
   }
 
+  runs(service: string): boolean {
+    return this.all().some(({ record, gone }) => record.service === service && record.process !== "" && !gone);
+  }
+
   get(id: string): Instance | undefined {
     return this.#all.get(id);
   }
@@ -90,9 +118,38 @@ export class Instances {
   }
 
   processNews(process: ProcessState): void {
-    const owner = this.#all.get(process.spec.id.slice(0, process.spec.id.lastIndexOf(".")));
-    if (owner !== undefined) owner.processNews(process);
-    else if (process.exit !== null || process.error !== null) this.#world.link.forget(process.spec.id);
+    const run = runOfProcess(process);
+    if (this.#owner(run.id) !== undefined) this.#news(run);
+    else if (run.exit !== null || run.error !== null) this.#ground.link.forget(run.id);
+  }
+
+  /** The agent's end, once no worker sends to them: processes are the keeper's to end, containers are ours. */
+  endContainers(): Promise<void> {
+    return (this.#ended ??= this.#endContainers());
+  }
+
+  async #endContainers(): Promise<void> {
+    const own = this.all().filter(({ record, gone }) => record.run.kind === "docker" && !gone);
+    if (own.length === 0) return;
+    const { clock } = this.#world;
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    const longest = Math.max(...own.map(({ record }) => record.drain.killMs));
+    const late = clock.after(longest + END_GRACE_MS, () => resolve(undefined));
+    this.#ending = () => {
+      if (own.every(({ gone }) => gone)) resolve(undefined);
+    };
+    for (const instance of own) instance.stop();
+    this.#ending();
+    await promise;
+    late.cancel();
+  }
+
+  #news(run: RunState): void {
+    this.#owner(run.id)?.news(run);
+  }
+
+  #owner(run: string): Instance | undefined {
+    return this.#all.get(run.slice(0, run.lastIndexOf(".")));
   }
 
   /** Lets go of what was told of long enough; keeps output files within their bounds. */

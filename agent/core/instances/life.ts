@@ -16,7 +16,7 @@ export type Life =
   | { readonly kind: "external" }
   /** To be started at `until`: the first time at once, after a crash with backoff. */
   | { readonly kind: "waiting"; readonly until: Millis }
-  /** The keeper was asked. */
+  /** The driver was asked. */
   | { readonly kind: "launching" }
   | { readonly kind: "running"; readonly pid: number; readonly startedAtMs: Millis }
   /** SIGTERM is said; SIGKILL follows at `killAt`. `again`: it is to be started anew once it has ended. */
@@ -62,6 +62,9 @@ export function next(life: Life, event: LifeEvent, now: Millis): LifeStep {
       if (event.kind === "up") return to({ kind: "running", pid: event.pid, startedAtMs: event.startedAtMs });
       return leaving(life, 0, event, now);
     case "running":
+      if (event.kind === "up" && (event.pid !== life.pid || event.startedAtMs !== life.startedAtMs)) {
+        return to({ ...life, pid: event.pid, startedAtMs: event.startedAtMs }); // now its driver knows, or it was started by hand
+      }
       return leaving(life, life.pid, event, now);
     case "stopping":
       return stopping(life, event, now);

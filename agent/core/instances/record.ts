@@ -24,8 +24,10 @@ export interface InstanceRecord {
   readonly address: string;
   /** 0 until a process was given one. */
   readonly port: number;
-  /** The keeper's id of its newest process; "" before the first. */
+  /** Its driver's id of its newest run; "" before the first. */
   readonly process: string;
+  /** That run was seen running at `address` and `port`. */
+  readonly up: boolean;
   readonly starts: number;
   /** Starts beyond the first. */
   readonly restarts: number;

@@ -1,6 +1,7 @@
 /**
  * What a core leaves to the next one of the same boot (the keeper lives on): which process is which instance, which
- * record of the statistics is whose, what dead workers had counted. Of another boot's memory nothing is true any more.
+ * record of the statistics is whose, what dead workers had counted. Of another boot's memory nothing is true any more but
+ * which containers are whose: they run on when their agent is killed.
  *
  * Errors  damaged: set aside and named, as last-good.ts does; the new core then ends processes that it can't explain.
  */
@@ -41,6 +42,9 @@ export class Memory {
     this.#log = log;
   }
 
+  /** Of another boot: what its keeper did not take along when it ended. */
+  survivors: readonly InstanceRecord[] = [];
+
   /** null: this is the boot's first core. */
   recall(boot: string): Remembered | null {
     const file = this.#files.read(this.#path);
@@ -49,7 +53,9 @@ export class Memory {
     try {
       const { layout, held } = JSON.parse(file.content) as { layout?: number; held?: Remembered };
       if (layout !== LAYOUT || held === undefined) throw new Error(`its layout is ${String(layout)}`);
-      return held.boot === boot ? held : null;
+      if (held.boot === boot) return held;
+      this.survivors = held.instances.filter(({ run }) => run.kind === "docker");
+      return null;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       return this.#damaged(this.#files.setAside(this.#path, why), why);

@@ -135,7 +135,7 @@ test("the plan is idempotent, knows external instances by host, and is not foole
   expect(actions.map(({ kind }) => kind)).toEqual(["create", "create"]);
   const instances = actions.map((action, at) => ({
     ...(action as Extract<typeof action, { kind: "create" }>),
-    ...{ id: `i${at}`, address: "127.0.0.1", port: 1, process: "p", starts: 1, restarts: 0, exit: null },
+    ...{ id: `i${at}`, address: "127.0.0.1", port: 1, process: "p", up: true, starts: 1, restarts: 0, exit: null },
     ...{ alive: true, ending: false, ready: true, wasReady: true },
   }));
   expect(plan(held, "h1", instances)).toEqual([]);

@@ -8,7 +8,7 @@ import { assignment, health, revision, run, service } from "../../support/core/a
 const instance = (number: number, changes: Partial<InstanceView>): InstanceView => ({
   ...{ id: `shop-r${number}-0-aaaa`, key: `r${number}`, service: "shop", revision: number, version: `v${number}` },
   ...{ run: run(), health: health(), drain: service([]).drain, mode: "serving", address: "127.0.0.1" },
-  ...{ port: 9_000 + number, process: "p", starts: 1, restarts: 0, exit: null },
+  ...{ port: 9_000 + number, process: "p", up: true, starts: 1, restarts: 0, exit: null },
   ...{ alive: true, ending: false, ready: true, wasReady: true },
   ...changes,
 });
