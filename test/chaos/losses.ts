@@ -1,0 +1,60 @@
+/**
+ * The client's losses, each of them laid at the door of a strike that may cut it (faults.ts), or of a version that dies by
+ * itself; what is left is unexplained. And Baton's own books must name at least as many as the client has lost, save those
+ * that nobody was left to count:
+ *
+ *   unread   what had reached a socket within the last 100 ms and no byte was answered: no one but the kernel knew of it
+ *   uncounted  what a gateway had in its hands when its whole machine died, or was refused while nobody listened: the books
+ *            of that agent died with it
+ *
+ * Times  this process's wall clock.
+ */
+import type { LossRecord } from "../loss/ledger.ts";
+import { FAULTS } from "./faults.ts";
+import type { Strike } from "./strikes.ts";
+
+export interface Blame {
+  readonly loss: LossRecord;
+  /** "kill-worker of host-2"; "" is unexplained. */
+  readonly by: string;
+  /** Baton could not count it. */
+  readonly uncounted: boolean;
+}
+
+/** A strike is felt so long: until the kernel has torn down what a process held, and the client has read of it. */
+const FELT_MS = 3_000;
+/** Between our reading of the clock and the signal's arrival, or the client's last byte. */
+const SLACK_MS = 100;
+
+export function blame(
+  losses: readonly LossRecord[],
+  strikes: readonly Strike[],
+  around: { readonly gateways: ReadonlySet<string>; readonly crashes: boolean },
+): readonly Blame[] {
+  return losses.map((loss) => {
+    for (const strike of strikes) {
+      const { fault, victim, atMs } = strike;
+      const { mayCut } = FAULTS[fault.kind];
+      const atGateway = around.gateways.has(victim);
+      const by = `${fault.kind} of ${victim}`;
+      if (mayCut.includes("in-flight") && inFlight(loss, atMs)) {
+        return { loss, by, uncounted: atGateway && fault.kind === "kill-machine" };
+      }
+      if (mayCut.includes("refused") && atGateway && refused(loss, strike)) return { loss, by, uncounted: true };
+    }
+    const crash = around.crashes && !loss.cause.startsWith("connect");
+    return { loss, by: crash ? "the new version's own crash" : "", uncounted: false };
+  });
+}
+
+export const unread = ({ loss }: Blame): boolean => loss.bytesReceived === 0 && loss.afterMs < SLACK_MS;
+
+function inFlight({ atMs: ended, afterMs }: LossRecord, struck: number): boolean {
+  const began = ended - afterMs;
+  return began <= struck + SLACK_MS && ended >= struck - SLACK_MS && ended <= struck + FELT_MS;
+}
+
+function refused({ cause, atMs: ended }: LossRecord, { atMs, endedAtMs }: Strike): boolean {
+  if (!cause.startsWith("connect") && cause !== "no_answer") return false;
+  return ended >= atMs - SLACK_MS && ended <= (endedAtMs ?? Infinity) + SLACK_MS;
+}

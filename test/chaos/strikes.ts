@@ -1,0 +1,225 @@
+/**
+ * Carries out faults. What is struck is found at the moment of the strike: a process of the victim's, picked by the
+ * schedule's chance. A fault that can't be had just then (its victim is down, its disk is stalled already) is skipped, and
+ * the journal says so.
+ *
+ * Times are this process's wall clock, as the client's ledger has them.
+ */
+import { setTimeout as wait } from "node:timers/promises";
+import { partsOf } from "../support/proc.ts";
+import { listening } from "../support/processes.ts";
+import type { RelayMode } from "../support/relay.ts";
+import { FAULTS } from "./faults.ts";
+import type { Journal } from "./journal.ts";
+import type { Part } from "./part.ts";
+import { signal } from "./part.ts";
+import type { PlannedFault } from "./schedule.ts";
+import type { NatsPart, Topology } from "./topology.ts";
+
+export interface Strike {
+  readonly fault: PlannedFault;
+  /** The part's name, and what of it. */
+  readonly victim: string;
+  readonly what: string;
+  readonly atMs: number;
+  /** When the fault was over and its victim was told to go on; null while it lasts. */
+  readonly endedAtMs: number | null;
+}
+
+/** What a fault comes down to at its moment. */
+interface Act {
+  readonly victim: string;
+  readonly what: string;
+  begin(): void | Promise<void>;
+  end(): void | Promise<void>;
+}
+
+interface Open {
+  fault: PlannedFault;
+  victim: string;
+  what: string;
+  atMs: number;
+  endedAtMs: number | null;
+}
+
+export class Strikes {
+  readonly #topology: Topology;
+  readonly #journal: Journal;
+  readonly #struck: Open[] = [];
+  readonly #disksInUse = new Set<string>();
+  #skipped = 0;
+
+  constructor(topology: Topology, journal: Journal) {
+    this.#topology = topology;
+    this.#journal = journal;
+  }
+
+  get all(): readonly Strike[] {
+    return this.#struck;
+  }
+
+  get skipped(): number {
+    return this.#skipped;
+  }
+
+  /** Resolves when the fault is over. */
+  async carryOut(fault: PlannedFault): Promise<void> {
+    const act = FAULTS[fault.kind].victims === "nats" ? await this.#onNats(fault) : await this.#onPart(fault);
+    if (typeof act === "string") {
+      this.#skipped += 1;
+      this.#journal.say("skipped", { fault: fault.kind, victim: fault.victim, why: act });
+      return;
+    }
+    const { victim, what } = act;
+    const strike: Open = { fault, victim, what, atMs: Date.now(), endedAtMs: null };
+    this.#struck.push(strike);
+    this.#journal.say("strike", { fault: fault.kind, victim, what, forMs: fault.forMs });
+    await act.begin();
+    await wait(fault.forMs);
+    await act.end();
+    strike.endedAtMs = Date.now();
+    this.#journal.say("over", { fault: fault.kind, victim, what });
+  }
+
+  async #onPart(fault: PlannedFault): Promise<Act | string> {
+    const part = await this.#find(fault.victim);
+    if (part === undefined) return "nobody is that now";
+    if (!part.running) return "it is down";
+    const act = this.#actOn(part, fault);
+    return typeof act === "string" ? act : { ...act, victim: part.name };
+  }
+
+  #actOn(part: Part, { kind, pick }: PlannedFault): Omit<Act, "victim"> | string {
+    const one = (pids: readonly number[]): readonly number[] =>
+      pids.length === 0 ? [] : [pids[Math.floor(pick * pids.length)]!];
+    const { core, workers, apps } = part.isAgent ? partsOf(part.pid) : { core: [], workers: [], apps: [] };
+    const link = this.#topology.links.get(part.name);
+    switch (kind) {
+      case "kill-controller":
+      case "kill-keeper":
+        return { what: `pid ${String(part.pid)}`, begin: () => part.kill(), end: () => this.#startAgain(part) };
+      case "kill-machine":
+        return { what: "all of it", begin: () => part.killMachine(), end: () => this.#startAgain(part) };
+      case "kill-core":
+        return killed(one(core));
+      case "kill-worker":
+        return killed(one(workers));
+      case "kill-app":
+        return killed(one(apps));
+      case "stop-controller":
+      case "stop-keeper":
+        return stopped([part.pid]);
+      case "stop-core":
+        return stopped(one(core));
+      case "stop-worker":
+        return stopped(one(workers));
+      case "stop-app":
+        return stopped(one(apps));
+      case "stop-machine":
+        return stopped(part.processes());
+      case "cut":
+      case "hole":
+      case "delay":
+      case "trickle": {
+        if (link === undefined) return "it has no relay";
+        const mode = modeOf(kind, pick);
+        return { what: JSON.stringify(mode), begin: () => link.set(mode), end: () => link.set({ kind: "pass" }) };
+      }
+      case "disk-full":
+      case "disk-stall":
+        return this.#onDisk(part.name, kind === "disk-full");
+      case "clock-step": {
+        const clock = this.#topology.clocks.get(part.name);
+        if (clock === undefined) return "no such clock here";
+        const ms = STEPS_MS[Math.floor(pick * STEPS_MS.length)]!;
+        return { what: `by ${String(ms / 1_000)} s`, begin: () => clock.step(ms), end: () => clock.step(0) };
+      }
+      case "kill-nats":
+      case "kill-nats-majority":
+      case "stop-nats":
+        return "it is no NATS server";
+    }
+  }
+
+  /** Resolves, for a gateway, when somebody accepts there again: until then connections are refused. */
+  async #startAgain(part: Part): Promise<void> {
+    part.start();
+    if (part.spec.kind === "gateway") await listening("127.0.0.1", this.#topology.port, LISTENS_MS);
+  }
+
+  #onDisk(name: string, full: boolean): Omit<Act, "victim"> | string {
+    const disk = this.#topology.disks.get(name);
+    if (disk === undefined) return "no such disk here";
+    // A full disk can't be emptied while it is frozen: this process would hang on it.
+    if (this.#disksInUse.has(name)) return "its disk is in trouble already";
+    this.#disksInUse.add(name);
+    return {
+      what: full ? "no byte free" : "frozen",
+      begin: () => (full ? disk.fill() : disk.freeze()),
+      end: () => {
+        if (full) disk.empty();
+        else disk.thaw();
+        this.#disksInUse.delete(name);
+      },
+    };
+  }
+
+  async #onNats(fault: PlannedFault): Promise<Act | string> {
+    const { nats } = this.#topology;
+    const byName = nats.find((server) => server.name === fault.victim);
+    const first = fault.victim === "nats-leader" ? await this.#topology.natsLeader() : byName;
+    if (first?.running !== true) return "it is down";
+    const others = nats.filter((server) => server !== first && server.running);
+    const also = fault.kind === "kill-nats-majority" ? others.slice(0, Math.floor(nats.length / 2)) : [];
+    const all: readonly NatsPart[] = [first, ...also];
+    const victim = { victim: first.name, what: all.map((server) => server.name).join(" ") };
+    if (fault.kind === "stop-nats") return { ...victim, begin: () => first.stop(), end: () => first.cont() };
+    const each = (act: (server: NatsPart) => Promise<void>) => async (): Promise<void> => {
+      await Promise.all(all.map(act));
+    };
+    return { ...victim, begin: each((server) => server.kill()), end: each((server) => server.restart()) };
+  }
+
+  async #find(name: string): Promise<Part | undefined> {
+    const { controllers, agents, operators } = this.#topology;
+    if (name !== "leader" && name !== "follower") {
+      return [...controllers, ...agents].find((part) => part.name === name);
+    }
+    const infos = await Promise.all(controllers.map((_, at) => operators.info(at)));
+    return controllers.find((_, at) => infos[at]?.role === (name === "leader" ? "leader" : "follower"));
+  }
+}
+
+const LISTENS_MS = 30_000;
+const STEPS_MS = [-3_600_000, -60_000, -5_000, 5_000, 60_000, 3_600_000, 86_400_000];
+
+/** Killed processes have someone who starts them again. */
+function killed(pids: readonly number[]): Omit<Act, "victim"> | string {
+  return signalled(pids, "SIGKILL", () => undefined);
+}
+
+function stopped(pids: readonly number[]): Omit<Act, "victim"> | string {
+  return signalled(pids, "SIGSTOP", () => {
+    for (const pid of pids) signal(pid, "SIGCONT");
+  });
+}
+
+function signalled(pids: readonly number[], name: NodeJS.Signals, end: () => void): Omit<Act, "victim"> | string {
+  if (pids.length === 0) return "there is no such process now";
+  const begin = (): void => {
+    for (const pid of pids) signal(pid, name);
+  };
+  return { what: `pid ${pids.join(" ")}`, begin, end };
+}
+
+function modeOf(kind: "cut" | "hole" | "delay" | "trickle", pick: number): RelayMode {
+  switch (kind) {
+    case "delay":
+      return { kind, ms: 50 + Math.round(pick * 950) };
+    case "trickle":
+      return { kind, bytesPerSecond: 256 + Math.round(pick * 3_840) };
+    case "cut":
+    case "hole":
+      return { kind };
+  }
+}
