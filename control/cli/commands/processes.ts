@@ -7,7 +7,7 @@ import { join } from "node:path";
  * This process is replaced, so that signals, exit code and PID 1 belong to the agent itself.
  * The two sides import nothing of each other: they are named by their path alone.
  */
-export function becomeProcess(side: "agent" | "control", args: readonly string[]): never {
+export function becomeProcess(side: "agent" | "agent/keeper/pod" | "control", args: readonly string[]): never {
   const entry = join(import.meta.dirname, "..", "..", "..", side, "main");
   const file = existsSync(`${entry}.ts`) ? `${entry}.ts` : `${entry}.js`;
   if (process.execve === undefined) throw new Error("this platform has no execve; run `node agent/main.ts` itself");
@@ -20,6 +20,7 @@ export function addProcessCommands(program: Command): void {
   for (const [name, side, summary] of [
     ["control", "control", "run a controller"],
     ["agent", "agent", "run an agent; with --static FILE it needs no controller"],
+    ["pod", "agent/keeper/pod", "hold an agent's listeners while its container is replaced"],
   ] as const) {
     program
       .command(name)

@@ -19,8 +19,10 @@ import { remark } from "../output.ts";
 import { ledgerBlock } from "../render/ledger.ts";
 import { rolloutBlock } from "../render/rollout.ts";
 import { count } from "../render/units.ts";
-import type { Cluster } from "./cluster.ts";
+import type { NatsOptions } from "../../../proto/contract/nats.ts";
+import type { Cluster, OnNats } from "./cluster.ts";
 import { freePort, startCluster } from "./cluster.ts";
+import { forget } from "./forget.ts";
 import { hints } from "./hints.ts";
 import { roll, writeDocument } from "./service.ts";
 import type { ClientVerdict } from "./traffic.ts";
@@ -38,6 +40,13 @@ export interface DemoOptions {
   readonly rate: number;
   readonly rollouts: number;
   readonly state?: string;
+  /** Absent: one controller with a store of its own. */
+  readonly onNats?: DemoNats;
+}
+
+export interface DemoNats extends OnNats {
+  /** Given servers on which nothing is to be left. */
+  readonly forget?: NatsOptions;
 }
 
 export async function runDemo(options: DemoOptions): Promise<number> {
@@ -49,6 +58,8 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     exitCode = await inCluster(folder, options, asked.signal);
     return exitCode;
   } finally {
+    const left = options.onNats?.forget === undefined ? "" : await forget(options.onNats.forget);
+    if (left !== "") remark(left);
     const keep = exitCode !== EXIT.done && exitCode !== INTERRUPTED;
     if (temporary && !keep) rmSync(folder, { recursive: true, force: true });
     else if (temporary) remark(`state and logs are kept in ${folder}`);
@@ -56,7 +67,9 @@ export async function runDemo(options: DemoOptions): Promise<number> {
 }
 
 async function inCluster(folder: string, options: DemoOptions, asked: AbortSignal): Promise<number> {
-  remark(`baton up: a controller, a gateway and ${String(options.hosts)} hosts on loopback`);
+  const { onNats } = options;
+  const controllers = onNats === undefined ? "a controller" : controllersOn(onNats);
+  remark(`baton up: ${controllers}, a gateway and ${String(options.hosts)} hosts on loopback`);
   await using cluster = await startCluster({
     ...options,
     folder,
@@ -67,13 +80,16 @@ async function inCluster(folder: string, options: DemoOptions, asked: AbortSigna
   const port = freePort(options.once ? 0 : GATEWAY_PORT);
   if (!options.once && port !== GATEWAY_PORT) {
     remark(`port ${String(GATEWAY_PORT)} is taken, so another one is used`);
-    if (!cluster.controllerAddress.endsWith(`:${String(PORTS.controllerGrpc)}`)) {
+    if (cluster.controllers[0]?.grpc.endsWith(`:${String(PORTS.controllerGrpc)}`) === false) {
       remark(
         `another controller has the usual port: say \`export BATON_CONTROLLER=${cluster.controllerAddress}\` first`,
       );
     }
   }
-  remark(`  controller  ${cluster.controllerAddress}   metrics http://${cluster.httpAddress}/metrics`);
+  for (const { name, grpc, http } of cluster.controllers) {
+    remark(`  ${name.padEnd(11)} ${grpc}   metrics http://${http}/metrics`);
+  }
+  if (cluster.natsUrls.length > 0) remark(`  NATS        ${cluster.natsUrls.join(", ")}`);
   remark(`  gateway     http://127.0.0.1:${String(port)}/   the demo application`);
   remark(`  hosts       ${cluster.hosts.join(", ")}`);
   const broken = new AbortController();
@@ -82,6 +98,14 @@ async function inCluster(folder: string, options: DemoOptions, asked: AbortSigna
   broken.signal.throwIfAborted();
   return exitCode;
 }
+
+function controllersOn({ controllers, agentsOver, nats }: OnNats): string {
+  const servers = nats.kind === "given" ? nats.urls.length : nats.servers;
+  const which = `${nats.kind === "own" ? "its own NATS" : "NATS"} (${plural(servers, "server")})`;
+  return `${plural(controllers, "controller")} on ${which}, agents over ${agentsOver === "nats" ? "NATS" : "gRPC"}`;
+}
+
+const plural = (n: number, what: string): string => `${String(n)} ${what}${n === 1 ? "" : "s"}`;
 
 /** `over` aborts when the user has asked to stop, or the cluster is broken: what runs is finished, and counted. */
 async function scene(cluster: Cluster, port: number, options: DemoOptions, over: AbortSignal): Promise<number> {

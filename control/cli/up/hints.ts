@@ -11,6 +11,7 @@ export interface Documents {
 }
 
 export function hints(cluster: Cluster, port: number, documents: Documents): string {
+  // Of several controllers all are named: any of them may be ended in the trial.
   const usual = cluster.controllerAddress === formatHostPort("127.0.0.1", PORTS.controllerGrpc);
   const at = usual ? "" : ` --controller ${cluster.controllerAddress}`;
   const rows: readonly (readonly [string, string])[] = [
@@ -27,6 +28,8 @@ export function hints(cluster: Cluster, port: number, documents: Documents): str
     ],
     [`npx baton drain host-2 --wait${at}`, "take a host out; undrain gives it back"],
     [`npx baton events --watch${at}`, "what happens, as it happens"],
+    [`npx baton host status${at}`, "what each agent has confirmed"],
+    ...several(cluster, at),
   ];
   const lines = rows.map(([command, what]) => `  ${command}\n      ${what}`);
   return [
@@ -35,4 +38,13 @@ export function hints(cluster: Cluster, port: number, documents: Documents): str
     ...lines,
     "Ctrl-C ends it, with the final ledgers.",
   ].join("\n");
+}
+
+function several(cluster: Cluster, at: string): readonly (readonly [string, string])[] {
+  if (cluster.natsUrls.length === 0) return [];
+  const [first = ""] = cluster.controllers.map(({ name }) => String(cluster.pid(name)));
+  return [
+    [`npx baton get controllers${at}`, "who leads, who follows"],
+    [`kill -9 ${first}`, "end a controller: another one leads within five seconds, and the traffic flows"],
+  ];
 }
