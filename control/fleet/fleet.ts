@@ -114,6 +114,11 @@ export class Fleet {
     for (const agent of this.#gateways) if (agent.hello?.role === "gateway") yield agent;
   }
 
+  /** All that are known, heard of or not. */
+  get size(): number {
+    return this.#agents.size;
+  }
+
   get live(): number {
     return [...this.#agents.values()].filter((agent) => this.leaseOf(agent) === "live").length;
   }

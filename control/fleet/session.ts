@@ -20,7 +20,7 @@ import type { Fleet } from "./fleet.ts";
 
 const HELLO_MS = 10_000;
 /** Counted up by one a start, an epoch never comes near; above it there would soon be none left. */
-const HIGHEST_EPOCH = 2 ** 48;
+export const HIGHEST_EPOCH = 2 ** 48;
 
 export interface SessionOptions {
   readonly fleet: Fleet;

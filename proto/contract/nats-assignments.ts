@@ -8,7 +8,7 @@
  * Errors  none: what can't be read is tried again, and what breaks the contract is `invalid`, with the pair to answer by.
  * Cost    two messages an agent each 30 s; nothing while its assignment stays.
  */
-import type { Msg, NatsConnection, Subscription } from "nats";
+import type { MsgHdrs, NatsConnection, Subscription } from "nats";
 import type { Clock, Millis, Timer } from "../kernel/clock.ts";
 import type { Log } from "../kernel/log.ts";
 import type { Random } from "../kernel/random.ts";
@@ -60,7 +60,7 @@ export class AssignmentKey {
     // First heard, then read: what is put between the two is heard.
     this.#subscription = link.connection.subscribe(names.assignmentSubject(host), {
       callback: (error, message) => {
-        if (error === null) this.#take(message, true);
+        if (error === null && !isRemoval(message.headers)) this.#take(message.data, true);
       },
     });
     this.#unfollow = link.follow((connected) => {
@@ -90,8 +90,8 @@ export class AssignmentKey {
   async #read(): Promise<Millis> {
     const { link, names, host, random, log } = this.#options;
     try {
-      const kept = await keptAssignment(link.connection, names, host);
-      if (kept !== null && !this.#isClosed()) this.#take(kept.message, false);
+      const kept = await keptAssignment(link.connection, names, host, "any");
+      if (kept?.removed === false) this.#take(kept.data, false);
       return LOOK_MS * (0.75 + random.next() / 2);
     } catch (error) {
       // Disconnected: the reconnect reads it. Else JetStream is without a majority, or coming up.
@@ -100,14 +100,10 @@ export class AssignmentKey {
     }
   }
 
-  #isClosed(): boolean {
-    return this.#closed;
-  }
-
-  #take(message: Msg, heard: boolean): void {
-    if (this.#closed || isRemoval(message)) return;
+  #take(data: Uint8Array, heard: boolean): void {
+    if (this.#closed) return;
     const { log, floor } = this.#options;
-    const read = decodeAssignmentValue(message.data);
+    const read = decodeAssignmentValue(data);
     const asked = read.kind === "ok" ? read.value : read.asked;
     if (asked === null) {
       if (heard)
@@ -132,29 +128,49 @@ export class AssignmentKey {
 
 const compare = (a: Fence, b: Fence): number => a.epoch - b.epoch || a.generation - b.generation;
 
-/** Deleted by hand: nothing is asked, and so nothing changes. */
-const isRemoval = ({ headers }: Msg): boolean => (headers?.get("KV-Operation") ?? "") !== "";
-
 export interface Kept {
-  readonly message: Msg;
+  readonly data: Uint8Array;
+  /** Deleted by hand: nothing is asked, and so nothing changes. */
+  readonly removed: boolean;
   /** Of the bucket's stream. */
   readonly revision: number;
 }
 
-/** From whichever replica answers first; null while there is no such key, or no bucket. Rejects when nobody answers. */
-export async function keptAssignment(connection: NatsConnection, names: NatsNames, host: string): Promise<Kept | null> {
-  const subject = `$JS.API.DIRECT.GET.KV_${names.assignmentsBucket}.${names.assignmentSubject(host)}`;
-  let message: Msg;
+/**
+ * From whichever replica answers first, which may be behind; or from the stream's leader, at a higher price. Null while
+ * there is no such key, or no bucket. Rejects when nobody answers.
+ */
+export async function keptAssignment(
+  connection: NatsConnection,
+  names: NatsNames,
+  host: string,
+  from: "any" | "leader",
+): Promise<Kept | null> {
   try {
-    message = await connection.request(subject, undefined, { timeout: READ_TIMEOUT_MS });
+    return from === "any" ? await anyone(connection, names, host) : await leader(connection, names, host);
   } catch (error) {
-    if ((error as { readonly code?: unknown }).code === NO_RESPONDERS) return null;
+    const { code, api_error } = error as { readonly code?: unknown; readonly api_error?: { readonly code?: unknown } };
+    if (api_error?.code === NOT_FOUND || (from === "any" && code === NO_RESPONDERS)) return null;
     throw error;
   }
-  const status = message.headers?.code ?? 0;
-  if (status === 404) return null;
-  if (status !== 0) throw new Error(`${String(status)} ${message.headers?.description ?? ""}`);
-  return { message, revision: Number(message.headers?.get("Nats-Sequence")) };
 }
 
+async function anyone(connection: NatsConnection, names: NatsNames, host: string): Promise<Kept | null> {
+  const subject = `$JS.API.DIRECT.GET.KV_${names.assignmentsBucket}.${names.assignmentSubject(host)}`;
+  const { data, headers } = await connection.request(subject, undefined, { timeout: READ_TIMEOUT_MS });
+  const status = headers?.code ?? 0;
+  if (status === NOT_FOUND) return null;
+  if (status !== 0) throw new Error(`${String(status)} ${headers?.description ?? ""}`);
+  return { data, removed: isRemoval(headers), revision: Number(headers?.get("Nats-Sequence")) };
+}
+
+async function leader(connection: NatsConnection, names: NatsNames, host: string): Promise<Kept | null> {
+  const jsm = await connection.jetstreamManager({ timeout: READ_TIMEOUT_MS, checkAPI: false });
+  const query = { last_by_subj: names.assignmentSubject(host) };
+  const { data, header, seq } = await jsm.streams.getMessage(`KV_${names.assignmentsBucket}`, query);
+  return { data, removed: isRemoval(header), revision: seq };
+}
+
+const isRemoval = (headers: MsgHdrs | undefined): boolean => (headers?.get("KV-Operation") ?? "") !== "";
+const NOT_FOUND = 404;
 const NO_RESPONDERS = "503";
