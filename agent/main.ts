@@ -5,7 +5,7 @@
  * Exit codes  0 stopped as asked; 1 it could not go on; 2 wrong usage, or the state folder is another agent's;
  *             128 + signal when a second signal cut the stop short.
  */
-import { hostname } from "node:os";
+import { hostname, networkInterfaces } from "node:os";
 import { enableCompileCache } from "node:module";
 import { join } from "node:path";
 import { EXIT } from "../proto/contract/limits.ts";
@@ -19,7 +19,10 @@ import { warnOfZombies } from "./keeper/orphans.ts";
 import { takeStateFolder } from "./keeper/state-folder.ts";
 
 async function main(): Promise<number> {
-  const around = { hostname: hostname(), cwd: process.cwd(), env: process.env, uid: process.getuid?.() ?? 0 };
+  const around = {
+    ...{ hostname: hostname(), cwd: process.cwd(), env: process.env, uid: process.getuid?.() ?? 0 },
+    addresses: addresses(),
+  };
   const parsed = parseOptions(process.argv.slice(2), around);
   switch (parsed.kind) {
     case "help":
@@ -31,6 +34,13 @@ async function main(): Promise<number> {
     case "options":
       return keep(parsed.options);
   }
+}
+
+/** IPv4 first, as most services are still asked for; link-local ones need a zone and are nobody's address. */
+function addresses(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  const global = all.filter(({ internal, address }) => !internal && !/^(fe80:|169\.254\.)/i.test(address));
+  return ["IPv4", "IPv6"].flatMap((family) => global.filter((one) => one.family === family).map((one) => one.address));
 }
 
 async function keep(options: KeeperOptions): Promise<number> {

@@ -23,6 +23,7 @@ import { Listeners } from "./listeners.ts";
 import { messageOf } from "./log.ts";
 import { readFromWorker } from "./messages.ts";
 import type { KeeperOptions } from "./options.ts";
+import { PodLink } from "./pod/link.ts";
 import type { CoreToKeeper, DeadWorker, KeeperToCore, KeeperToWorker } from "./protocol.ts";
 import type { StateFolder } from "./state-folder.ts";
 import { createStatsFolder } from "./stats-folder.ts";
@@ -38,7 +39,8 @@ export class Keeper {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #boot = randomBytes(8).toString("hex");
-  readonly #listeners = new Listeners();
+  readonly #listeners: Listeners;
+  readonly #pod: PodLink;
   readonly #generations: Generations;
   readonly #apps: Apps;
   readonly #core: CoreProcess;
@@ -55,6 +57,8 @@ export class Keeper {
     this.#folder = folder;
     this.#clock = clock;
     this.#log = log;
+    this.#listeners = new Listeners(options.pod === null ? "own" : "shared");
+    this.#pod = new PodLink(options.pod, clock, log);
     this.#leftovers = new Leftovers(folder.processesFile, clock, log);
     this.#stats = createStatsFolder(folder.own, this.#boot, log);
     this.#apps = new Apps(clock, log, {
@@ -82,7 +86,10 @@ export class Keeper {
         changed: (worker) => this.#core.send({ type: "worker", worker }),
         exited: (worker) => this.#workerExited(worker),
         relayed: (worker, body) => this.#core.send({ type: "relayed", worker, body }),
-        outcome: (generation, error) => this.#core.send({ type: "generation", generation, error }),
+        outcome: (generation, error) => {
+          if (error === null && !this.#stop.asked) void this.#pod.release();
+          this.#core.send({ type: "generation", generation, error });
+        },
         released: () => this.#release(),
       },
       clock,
@@ -94,6 +101,7 @@ export class Keeper {
         core: this.#core,
         generations: this.#generations,
         apps: this.#apps,
+        ...(options.pod === null ? {} : { hold: () => this.#pod.hold(this.#listeners.list()) }),
         close: () => this.#close(),
       },
       options.agent.stopTimeoutMs,

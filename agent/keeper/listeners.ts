@@ -36,6 +36,12 @@ export class Listeners {
   readonly #held = new Map<string, Held>();
   /** Unbound, but workers still accept from them. */
   readonly #retired = new Map<string, Held>();
+  readonly #ports: "own" | "shared";
+
+  /** shared: another of this user may listen beside us (pod/link.ts). That a port is taken is then not always seen. */
+  constructor(ports: "own" | "shared" = "own") {
+    this.#ports = ports;
+  }
 
   list(): BoundListener[] {
     return [...this.#held.values()].map((held) => held.listener);
@@ -53,7 +59,7 @@ export class Listeners {
       const held = this.#has(request) ?? this.#claimed(request);
       if (typeof held === "string") errors.set(request.name, held);
       else if (held === null) {
-        const bound = bindOne(request);
+        const bound = bindOne(request, this.#ports === "shared");
         if (typeof bound === "string") errors.set(request.name, bound);
         else fresh.push({ name: request.name, held: bound });
       }
@@ -121,11 +127,11 @@ export class Listeners {
   }
 }
 
-function bindOne(request: BindRequest): Held | string {
+function bindOne(request: BindRequest, reusePort: boolean): Held | string {
   const { name, address, port } = request;
   if (isIP(address) === 0) return `${address}:${String(port)}: "${address}" is not an IP address`;
   try {
-    const socket = new BoundSocket({ host: address, port });
+    const socket = new BoundSocket({ host: address, port, reusePort });
     const bound = { address, port: socket.address().port };
     return { socket, asked: { address, port }, listener: { ...bound, name, key: keyOf(bound) } };
   } catch (error) {

@@ -17,6 +17,8 @@ export interface KeeperOptions {
   readonly agent: AgentOptions;
   readonly coreFile: string;
   readonly workerFile: string;
+  /** The pod's socket; null: this agent is alone in its network namespace. */
+  readonly pod: string | null;
 }
 
 export type Parsed =
@@ -30,6 +32,8 @@ export interface Surroundings {
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly uid: number;
+  /** This machine's IP addresses beyond loopback, the one to be preferred first. */
+  readonly addresses?: readonly string[];
 }
 
 export const HELP = `Runs a Baton agent: proxies the traffic of a host's service instances, and runs them.
@@ -44,7 +48,8 @@ ${NATS_HELP}  --name NAME            this agent's name in the fleet, a DNS label
   --labels K=V,...       labels that specs select hosts by
   --state DIR            what must outlive a restart; one folder an agent (default $XDG_STATE_HOME/baton/NAME if that
                          is set, else /var/lib/baton/NAME as root, else ~/.local/state/baton/NAME)
-  --address ADDR         IP address of this agent's inbound listeners (default 127.0.0.1)
+  --address ADDR         IP address of this agent's inbound listeners (default 127.0.0.1); auto: the first that this
+                         machine has beyond loopback, for containers
   --inbound-ports HOW    declared: as the spec says; assigned: free ports, reported to the controller (default declared)
   --admin HOST:PORT      health, metrics and config of this agent (default 127.0.0.1:${String(PORTS.agentAdmin)})
   --workers N            worker processes (default 1)
@@ -53,6 +58,8 @@ ${NATS_HELP}  --name NAME            this agent's name in the fleet, a DNS label
   --token-file FILE      the token shown to the controller
   --trust-network        show the token, or speak to NATS, beyond loopback in plain text: only where the network itself
                          is encrypted
+  --pod PATH             where this host's pod (baton pod) listens, which holds connections while this agent's container is
+                         replaced (default: none)
   --stop-timeout TIME    from SIGTERM to the end, at most (default 60s)
   --help                 this text
 
@@ -76,6 +83,7 @@ const OPTIONS = {
   "access-log": { type: "string" },
   "token-file": { type: "string" },
   "trust-network": { type: "boolean" },
+  pod: { type: "string" },
   "stop-timeout": { type: "string" },
   core: { type: "string" },
   worker: { type: "string" },
@@ -140,7 +148,7 @@ function complete(given: ReadonlyMap<string, readonly string[]>, around: Surroun
       source: source(given, around.cwd),
       role,
       labels: labels(one("labels") ?? ""),
-      address: ip("--address", one("address") ?? "127.0.0.1"),
+      address: ownAddress(one("address") ?? "127.0.0.1", around.addresses ?? []),
       inboundPorts: oneOf("--inbound-ports", one("inbound-ports") ?? "declared", ["declared", "assigned"]),
       admin: hostPort("--admin", one("admin") ?? `127.0.0.1:${String(PORTS.agentAdmin)}`),
       workers: count("--workers", one("workers") ?? "1"),
@@ -152,6 +160,7 @@ function complete(given: ReadonlyMap<string, readonly string[]>, around: Surroun
     },
     coreFile: path("core") ?? entry("../core/main"),
     workerFile: path("worker") ?? entry("../worker/main"),
+    pod: path("pod") ?? null,
   };
 }
 
@@ -214,6 +223,13 @@ function count(option: string, value: string): number {
   const number = /^\d{1,3}$/.test(value) ? Number(value) : 0;
   if (number < 1 || number > 64) throw new Wrong(`${option}: "${value}" is no number from 1 to 64`);
   return number;
+}
+
+function ownAddress(asked: string, addresses: readonly string[]): string {
+  if (asked !== "auto") return ip("--address", asked);
+  const [first] = addresses;
+  if (first === undefined) throw new Wrong("--address: auto: this machine has no address beyond loopback");
+  return first;
 }
 
 function ip(option: string, value: string): string {

@@ -17,7 +17,7 @@ export interface StopPort {
   readonly generations: Pick<Generations, "drainAll" | "killAll" | "alive">;
   readonly apps: Pick<Apps, "endAll">;
   /** Sees to it that somebody listens when no worker does any more, where there is a pod. Once. */
-  hold(): Promise<void>;
+  hold?(): Promise<void>;
   /** Lets go of sockets, files and the lock. Once. */
   close(): void;
 }
@@ -113,7 +113,7 @@ export class Stop {
   }
 
   async #drain(): Promise<void> {
-    await this.#port.hold();
+    if (this.#port.hold !== undefined) await this.#port.hold();
     this.#port.generations.drainAll();
     if (!(await this.#workersLeave(this.#left(TIMES.promptGraceMs)))) {
       this.#log.warn({ workers: this.#port.generations.alive }, "workers did not finish in time; killed");
