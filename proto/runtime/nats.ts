@@ -5,6 +5,9 @@
  * Errors  `openNats` rejects only when `signal` aborts. All else is told by the log, `trouble`, and `onTrouble`.
  */
 import { existsSync, readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { checkServerIdentity } from "node:tls";
+import type { ConnectionOptions } from "node:tls";
 import { connect, credsAuthenticator, Events, NatsError } from "nats";
 import type { Auth, NatsConnection, TlsOptions } from "nats";
 import type { NatsLink } from "../contract/nats-link.ts";
@@ -19,6 +22,7 @@ import type { Random } from "../kernel/random.ts";
 const CONNECT_MS = 3_000;
 /** A server that is gone without a word is found out within two of these. */
 const PING_MS = 2_000;
+const FLUSH_MS = 500;
 const BACKOFF = { baseMs: 100, maxMs: 5_000 };
 
 export interface OpenNats {
@@ -81,8 +85,10 @@ async function attempt({ nats, name, random }: OpenNats): Promise<NatsConnection
 
 function authOf({ credsFile }: NatsOptions, nonce?: string): Auth {
   if (credsFile === null) return;
-  const text = readFileSync(credsFile, "utf8").trim();
-  if (text.includes("BEGIN NATS USER JWT")) return credsAuthenticator(Buffer.from(text))(nonce);
+  const whole = readFileSync(credsFile, "utf8");
+  // Its parser wants the line break at the end, too.
+  if (whole.includes("BEGIN NATS USER JWT")) return credsAuthenticator(Buffer.from(`${whole}\n`))(nonce);
+  const text = whole.trim();
   if (text === "" || /\s/.test(text))
     throw new Refused(`${credsFile} must hold a NATS .creds file or one line: USER:PASSWORD, or a token`);
   const colon = text.indexOf(":");
@@ -91,11 +97,26 @@ function authOf({ credsFile }: NatsOptions, nonce?: string): Auth {
 
 function tlsOf({ servers, caFile, certFile, keyFile }: NatsOptions): { readonly tls?: TlsOptions } {
   if (caFile === null && certFile === null && !servers.some((url) => url.startsWith("tls:"))) return {};
-  const tls: TlsOptions = {};
+  const tls: TlsOptions & Pick<ConnectionOptions, "checkServerIdentity"> = { checkServerIdentity: identityOf(servers) };
   if (caFile !== null) tls.caFile = caFile;
   if (certFile !== null) tls.certFile = certFile;
   if (keyFile !== null) tls.keyFile = keyFile;
   return { tls };
+}
+
+/**
+ * The client tells TLS no name when a server is given by its address, and TLS then looks for "localhost" in the
+ * certificate. So of servers that are given by address, the certificate must be of one of those addresses.
+ */
+function identityOf(servers: readonly string[]): NonNullable<ConnectionOptions["checkServerIdentity"]> {
+  const addresses = servers
+    .map((url) => new URL(url).hostname.replaceAll(/[[\]]/g, ""))
+    .filter((host) => isIP(host) !== 0);
+  return (host, certificate) => {
+    const names = host === "localhost" && addresses.length > 0 ? addresses : [host];
+    const refusals = names.map((name) => checkServerIdentity(name, certificate));
+    return refusals.includes(undefined) ? undefined : refusals[0];
+  };
 }
 
 /** One sentence: which servers, what is wrong, what to do. */
@@ -112,7 +133,7 @@ function whyNot(nats: NatsOptions, error: unknown): string {
       return `${where} does not answer (connection refused): is nats-server running there?`;
     case "TIMEOUT":
     case "CONNECTION_TIMEOUT":
-      return `${where} does not answer within ${String(CONNECT_MS)} ms`;
+      return `${where} does not answer within ${String(CONNECT_MS)} ms${clientless(nats)}`;
     case "AUTHORIZATION_VIOLATION":
     case "BAD_AUTHENTICATION":
     case "BAD_CREDS":
@@ -131,6 +152,10 @@ function whyNot(nats: NatsOptions, error: unknown): string {
       return `${where} can't be used: ${message}${code === "" || message.includes(code) ? "" : ` (${code})`}`;
   }
 }
+
+/** TLS 1.3 is done before a server says that it wanted a certificate: all that is seen then is silence. */
+const clientless = ({ caFile, certFile }: NatsOptions): string =>
+  caFile === null || certFile !== null ? "" : "; if it verifies its clients, give --nats-cert and --nats-key";
 
 function older(version: string, least: string): boolean {
   const [a, b] = [version, least].map((text) => text.split(/[.-]/).slice(0, 3).map(Number));
@@ -174,7 +199,11 @@ class Link implements NatsLink {
 
   async #close(): Promise<void> {
     if (this.connection.isClosed()) return;
-    if (this.connected) await this.connection.flush().catch(() => undefined);
+    // A server that is gone without a word never answers the flush.
+    const waited = new AbortController();
+    const sent = this.connected ? this.connection.flush() : Promise.resolve();
+    await Promise.race([sent.catch(() => undefined), sleep(this.#o.clock, FLUSH_MS, waited.signal)]);
+    waited.abort();
     await this.connection.close();
   }
 

@@ -68,7 +68,7 @@ export async function realProcess(state: string, ...args: readonly string[]): Pr
   const process = startNode("control/main.ts", {
     args: ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--state", state, ...args],
   });
-  const [, grpc = "", http = ""] = await process.line(/gRPC on (\S+), HTTP on (\S+), epoch \d+/);
+  const [, grpc = "", http = ""] = await process.line(/gRPC on (\S+), HTTP on (\S+), /);
   return { process, grpc, http };
 }
 
