@@ -9,6 +9,8 @@ import { pinoLog } from "../proto/runtime/pino-log.ts";
 import { systemClock, systemRandom } from "../proto/runtime/system-clock.ts";
 import { Admin } from "./core/admin/server.ts";
 import { Core } from "./core/core.ts";
+import type { Driver, DriverEvents } from "./core/drivers/driver.ts";
+import { DOCKER_FILE, LazyDocker } from "./core/drivers/lazy-docker.ts";
 import { OutputFiles } from "./core/drivers/output.ts";
 import { baseEnvironment, pickPort } from "./core/drivers/process.ts";
 import type { KeeperStart } from "./core/keeper-link.ts";
@@ -32,13 +34,15 @@ export async function startCore(
   const log = pinoLog({ name: "core", level: options.logLevel }).child({ agent: options.name });
   const software = softwareVersion();
   const source = await sourceOf(start, log, software);
+  const output = new OutputFiles(join(options.stateDir, "output"), log);
   const core = new Core({
     ...{ ...ambient, log, files, channel, start },
     instances: {
       check: networkCheck(systemClock),
       pickPort,
-      output: new OutputFiles(join(options.stateDir, "output"), log),
+      output,
       environment: baseEnvironment(process.env),
+      docker: (events, boot) => dockerDriver(start, log, output, events, boot),
     },
     source,
     sourceWaits: true,
@@ -78,6 +82,27 @@ async function sourceOf(
       return (port) => new NatsSession({ ...ambient, agent: options, nats, software, open }, port);
     }
   }
+}
+
+function dockerDriver(
+  { options: { name: agent, stateDir } }: KeeperStart,
+  log: Log,
+  output: OutputFiles,
+  events: DriverEvents,
+  boot: string,
+): Driver {
+  const ambient = { clock: systemClock, random: systemRandom, log, files };
+  const driver = new LazyDocker(
+    async () => {
+      const { DockerDriver, scopeOf } = await import("./core/drivers/docker/docker-driver.ts");
+      const owner = { agent, scope: scopeOf(stateDir), boot };
+      return new DockerDriver({ ...ambient, environment: process.env, stateDir, owner, output, pickPort, events });
+    },
+    events,
+    systemClock,
+  );
+  if (existsSync(join(stateDir, DOCKER_FILE))) driver.begin();
+  return driver;
 }
 
 /** As package.json says it; from the sources and from build/ the way up leads to the same one. */
