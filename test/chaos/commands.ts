@@ -12,7 +12,8 @@ export class Commander {
   readonly #journal: Journal;
   /** Of this episode: what was deployed, and what was said, newest last. */
   deployments: Deployment[] = [];
-  said: { readonly atMs: number; readonly verb: string; readonly host: string; readonly answer: Said }[] = [];
+  said: { readonly atMs: number; readonly verb: string; readonly about: string }[] = [];
+  readonly #byVersion = new Map<string, Deployment>();
   #versions = 0;
 
   constructor(topology: Topology, journal: Journal) {
@@ -25,48 +26,55 @@ export class Commander {
     this.said = [];
   }
 
+  /** What was asked for with a version of the service, in this episode or before. */
+  deploymentOf(version: string): Deployment | undefined {
+    return this.#byVersion.get(version);
+  }
+
   async deploy(deployment: Deployment): Promise<Said> {
     this.#versions += 1;
     const version = `v${String(this.#versions)}`;
     this.deployments.push(deployment);
+    this.#byVersion.set(version, deployment);
     const { port, run, operators } = this.#topology;
-    const said = await operators.apply(`${version}.json`, serviceDocument({ version, deployment, port, run }));
-    return this.#note("deploy", `${version} by ${deployment.strategy} ${deployment.behaviour}`.trim(), said);
+    const about = `${version} by ${deployment.strategy} ${deployment.behaviour}`.trim();
+    const text = serviceDocument({ version, deployment, port, run });
+    return await this.#say("deploy", about, operators.apply(`${version}.json`, text));
   }
 
   async carryOut({ verb, host, deployment }: PlannedCommand): Promise<void> {
     const { operators, asidePort, run } = this.#topology;
-    const note = (said: Said): Said => this.#note(verb, verb.includes("drain") ? host : "", said);
+    const say = (answer: Promise<Said>): Promise<Said> => this.#say(verb, verb.includes("drain") ? host : "", answer);
     switch (verb) {
       case "pause":
       case "resume":
       case "abort":
       case "retry":
-        note(await operators.command(verb, SERVICE));
+        await say(operators.command(verb, SERVICE));
         return;
       case "promote":
       case "promote-full":
-        note(await operators.promote(SERVICE, verb === "promote-full"));
+        await say(operators.promote(SERVICE, verb === "promote-full"));
         return;
       case "undo":
-        note(await operators.undo(SERVICE));
+        await say(operators.undo(SERVICE));
         return;
       case "deploy":
         await this.deploy(deployment);
         return;
       case "drain":
       case "undrain":
-        note(await operators.drain(host, verb === "drain"));
+        await say(operators.drain(host, verb === "drain"));
         return;
       case "apply-aside": {
         this.#versions += 1;
         const version = `a${String(this.#versions)}`;
         const wanted = { version, deployment: GOOD, port: asidePort, run };
-        note(await operators.apply(`${version}.json`, asideDocument(wanted)));
+        await say(operators.apply(`${version}.json`, asideDocument(wanted)));
         return;
       }
       case "delete-aside":
-        note(await operators.delete(ASIDE));
+        await say(operators.delete(ASIDE));
         return;
     }
   }
@@ -74,17 +82,17 @@ export class Commander {
   /** What the harness itself says, to bring a rollout to its end. */
   async say(verb: "resume" | "promote" | "abort", why: string, service: string): Promise<Said> {
     const { operators } = this.#topology;
-    const answer =
-      verb === "promote" ? await operators.promote(service, false) : await operators.command(verb, service);
-    return this.#note(verb, why, answer);
+    const promote = verb === "promote";
+    return await this.#say(verb, why, promote ? operators.promote(service, false) : operators.command(verb, service));
   }
 
-  async undrain(host: string): Promise<Said> {
-    return this.#note("undrain", host, await this.#topology.operators.drain(host, false));
+  undrain(host: string): Promise<Said> {
+    return this.#say("undrain", host, this.#topology.operators.drain(host, false));
   }
 
-  #note(verb: string, about: string, answer: Said): Said {
-    this.said.push({ atMs: Date.now(), verb, host: about, answer });
+  async #say(verb: string, about: string, answering: Promise<Said>): Promise<Said> {
+    this.said.push({ atMs: Date.now(), verb, about });
+    const answer = await answering;
     this.#journal.say("command", { verb, about, ...answer, outcome: answer.kind });
     return answer;
   }

@@ -52,8 +52,7 @@ export async function startEmbedded(options: StartOptions): Promise<Topology> {
     ]);
   });
   const operators = new Operators([address]);
-  const all = [controller, ...agents];
-  for (const each of all) each.start();
+  for (const each of [controller, ...agents]) each.start();
   let stopping: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     for (const relay of relays.values()) relay.set({ kind: "pass" });

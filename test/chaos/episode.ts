@@ -77,7 +77,8 @@ export async function judge(played: Played): Promise<Judged> {
     );
   }
   const ends = rollouts.map(endOf);
-  for (const view of rollouts.filter(({ stage }) => stage === "Failed")) wrong.push(...failed(view, planned));
+  // Only a target that itself dies twice, on some host, may bring that about.
+  for (const view of rollouts.filter(({ stage }) => stage === "Failed")) wrong.push(`a rollback failed: ${told(view)}`);
   return {
     ...{ number: planned.number, ends, explained: counted(blamed), unexplained: unexplained.length },
     ...{ clientLost: blamed.length, uncounted: blamed.length - countable.length, unread: noOnes },
@@ -94,11 +95,6 @@ export async function judge(played: Played): Promise<Judged> {
 /** The last word of a rollout; what a person would want to know of one that did not succeed. */
 function endOf(view: RolloutView): string {
   return `${view.service} ${view.fromVersion}→${view.toVersion} ${view.strategy}: ${view.stage}`;
-}
-
-/** A rollback that could not go on: only a target that itself died, twice, on some host may bring it about. */
-function failed(view: RolloutView, _planned: Episode): readonly string[] {
-  return [`a rollback failed: ${told(view)}`];
 }
 
 function counted(blamed: readonly Blame[]): Readonly<Record<string, number>> {

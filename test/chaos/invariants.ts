@@ -19,21 +19,37 @@ export interface Circumstances {
   readonly strikes: readonly Strike[];
   /** The most that a policy in play allows out. */
   readonly maxOut: number;
-  /** Operators' words in this episode, with their hosts. */
-  readonly said: readonly { readonly atMs: number; readonly verb: string; readonly host: string }[];
+  /** Operators' words in this episode, and when they began to be said. */
+  readonly said: readonly { readonly atMs: number; readonly verb: string; readonly about: string }[];
+}
+
+/** How often there was something to judge: a promise that nothing tries is not kept. */
+export interface Judgements {
+  takenOut: number;
+  advances: number;
+  whilePaused: number;
+  whileSilent: number;
 }
 
 /** News of a host takes so long to reach the controller, at the worst, on a machine that is busy. */
 const NEWS_MS = 3_000;
 /** Kinds of faults in which nothing is heard of an agent. */
 const SILENT = new Set(["cut", "hole", "stop-core", "stop-machine"]);
-/** Said by an operator, these let a rollout go on whatever it waits for. */
-const PUSHES = new Set(["resume", "promote", "promote-full", "abort", "undo", "deploy", "retry"]);
+/** Said by an operator, these let a rollout go on whatever it waits for; */
+const PUSHES = new Set(["resume", "promote", "promote-full"]);
+/** and are carried out, at the latest, so long after they began to be said. */
+const CARRIED_OUT_MS = 15_000;
 
 export class Invariants {
+  readonly judgements: Judgements = { takenOut: 0, advances: 0, whilePaused: 0, whileSilent: 0 };
+  readonly #agents: ReadonlySet<string>;
   #last: Look | undefined;
   /** Since when a host is known not to serve. */
   readonly #out = new Map<string, number>();
+
+  constructor(agents: readonly string[]) {
+    this.#agents = new Set(agents);
+  }
 
   /** A sentence for each promise that is broken. */
   judge(now: Look, around: Circumstances): readonly string[] {
@@ -47,7 +63,7 @@ export class Invariants {
     return [
       ...this.#takenOut(last, now, around),
       ...(now.rollouts === null ? [] : alone(now.rollouts)),
-      ...(now.rollouts === null || last.rollouts === null ? [] : moved(last, now, around)),
+      ...(now.rollouts === null || last.rollouts === null ? [] : this.#moved(last, now, around)),
     ];
   }
 
@@ -57,9 +73,10 @@ export class Invariants {
       const before = last.routed.get(gateway) ?? null;
       if (routed === null || before === null) continue;
       for (const host of before.filter((one) => !routed.includes(one))) {
-        const drained = said.some((word) => word.verb === "drain" && word.host === host);
+        const drained = said.some((word) => word.verb === "drain" && word.about === host);
         // One that is down already may be taken out too; and what it was is only known of a host that answers.
         if (drained || last.serves.get(host) !== true || this.#out.has(host)) continue;
+        this.judgements.takenOut += 1;
         const others = [...this.#out].filter(([one, since]) => one !== host && now.atMs - since >= NEWS_MS);
         const drainedToo = [...now.serves.keys()].filter(
           (one) => one !== host && !routed.includes(one) && !others.some(([name]) => name === one),
@@ -68,6 +85,38 @@ export class Invariants {
         if (out <= maxOut) continue;
         const beside = [...others.map(([name]) => name), ...drainedToo].join(", ") || "none";
         found.push(`I3: ${gateway} goes out of sending to ${host}, ${beside} being out too; ${String(maxOut)} may be`);
+      }
+    }
+    return found;
+  }
+
+  #moved(last: Look, now: Look, { strikes, said }: Circumstances): readonly string[] {
+    const found: string[] = [];
+    const pushedSince = (atMs: number): boolean => said.some((word) => PUSHES.has(word.verb) && word.atMs >= atMs);
+    const silent = strikes.filter(
+      ({ fault, victim, atMs, endedAtMs }) =>
+        SILENT.has(fault.kind) &&
+        this.#agents.has(victim) &&
+        endedAtMs === null &&
+        last.atMs - atMs > SESSION.leaseMs + NEWS_MS,
+    );
+    for (const view of now.rollouts ?? []) {
+      const before = last.rollouts?.find((one) => one.id === view.id);
+      const steps = before?.stage === "Step" && view.stage === "Step" && view.service === SERVICE;
+      if (before === undefined || !steps) continue;
+      // Both looks see one and the same pause: it was not lifted for a moment in between.
+      const paused = before.phase === "Paused" && view.phase === "Paused" && before.reason === view.reason;
+      if (paused) this.judgements.whilePaused += 1;
+      if (silent.length > 0) this.judgements.whileSilent += 1;
+      const advance = advanceOf(before, view);
+      if (advance === "") continue;
+      this.judgements.advances += 1;
+      if (paused && !pushedSince(now.atMs - CARRIED_OUT_MS)) {
+        found.push(`I6: ${view.id} is paused (${view.reason}), and ${advance}`);
+      }
+      for (const { fault, victim, atMs } of silent) {
+        if (advance.startsWith(`${victim} `) || pushedSince(atMs)) continue;
+        found.push(`I5: ${victim} is cut off (${fault.kind}), and ${advance} in ${view.id}`);
       }
     }
     return found;
@@ -84,28 +133,6 @@ function alone(rollouts: readonly RolloutView[]): readonly string[] {
   return [...services]
     .filter(([, ids]) => ids.length > 1)
     .map(([service, ids]) => `two rollouts of ${service} move at once: ${ids.join(", ")}`);
-}
-
-function moved(last: Look, now: Look, { strikes, said }: Circumstances): readonly string[] {
-  const found: string[] = [];
-  for (const view of now.rollouts ?? []) {
-    const before = last.rollouts?.find((one) => one.id === view.id);
-    if (before === undefined || view.service !== SERVICE || view.stage !== "Step" || before.stage !== "Step") continue;
-    const advance = advanceOf(before, view);
-    if (advance === "" || said.some(({ verb }) => PUSHES.has(verb))) continue;
-    // Both looks see one and the same pause: it was not lifted for a moment in between.
-    const paused = before.phase === "Paused" && view.phase === "Paused" && before.reason === view.reason;
-    if (paused) found.push(`I6: ${view.id} is paused (${view.reason}), and ${advance}`);
-    const silent = strikes.filter(
-      ({ fault, atMs, endedAtMs }) =>
-        SILENT.has(fault.kind) && endedAtMs === null && last.atMs - atMs > SESSION.leaseMs + NEWS_MS,
-    );
-    for (const { fault, victim } of silent) {
-      if (advance.startsWith(`${victim} `)) continue;
-      found.push(`I5: ${victim} is cut off (${fault.kind}), and ${advance} in ${view.id}`);
-    }
-  }
-  return found;
 }
 
 /** "" when the version was given to nobody else between the two. */

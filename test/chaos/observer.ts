@@ -1,14 +1,18 @@
 /** Looks at the cluster all the time, and has each look judged: invariants from outside, epochs from the logs. */
 import { setTimeout as wait } from "node:timers/promises";
 import type { Commander } from "./commands.ts";
-import { maxOut } from "./documents.ts";
+import { maxOut, SERVICE } from "./documents.ts";
 import { Epochs } from "./epochs.ts";
 import { Invariants } from "./invariants.ts";
+import type { Judgements } from "./invariants.ts";
 import type { Strikes } from "./strikes.ts";
 import type { Topology } from "./topology.ts";
 import { look } from "./watch.ts";
+import type { Look } from "./watch.ts";
 
 const LOOK_MS = 300;
+/** A gateway may do what it was asked so long after the rollout was last seen to move. */
+const LATE_MS = 15_000;
 
 export class Observer {
   readonly #topology: Topology;
@@ -16,7 +20,10 @@ export class Observer {
   readonly #strikes: Strikes;
   readonly #broken: (sentence: string) => void;
   readonly #epochs: Epochs;
-  readonly #invariants = new Invariants();
+  readonly #invariants: Invariants;
+  /** Versions that rollouts were seen to go to, and when last. */
+  readonly #moving = new Map<string, number>();
+  #looks = 0;
   #stopping = false;
   #running: Promise<void> = Promise.resolve();
 
@@ -27,7 +34,13 @@ export class Observer {
     this.#broken = broken;
     const logs = (parts: Topology["agents"]): { readonly name: string; readonly logFile: string }[] =>
       parts.map(({ name, spec }) => ({ name, logFile: spec.logFile }));
+    this.#invariants = new Invariants(topology.agents.map(({ name }) => name));
     this.#epochs = new Epochs(logs(topology.agents), logs(topology.controllers));
+  }
+
+  get judgements(): Judgements & { readonly looks: number; readonly applied: number; readonly epochs: number } {
+    const { seen: applied, epochs } = this.#epochs;
+    return { looks: this.#looks, ...this.#invariants.judgements, applied, epochs: epochs.size };
   }
 
   /** Resolves after the first look. */
@@ -53,9 +66,19 @@ export class Observer {
 
   async #look(): Promise<void> {
     const now = await look(this.#topology);
-    const { deployments, said } = this.#commander;
-    const allowed = Math.max(0, ...deployments.map(maxOut));
-    const around = { strikes: this.#strikes.all, maxOut: allowed, said };
+    this.#looks += 1;
+    const { said } = this.#commander;
+    const around = { strikes: this.#strikes.all, maxOut: this.#maxOut(now), said };
     for (const sentence of [...this.#invariants.judge(now, around), ...this.#epochs.look()]) this.#broken(sentence);
+  }
+
+  /** By the strategies of the rollouts that move; an undo goes by that of the version which it goes back to. */
+  #maxOut({ rollouts, atMs }: Look): number {
+    for (const view of rollouts ?? []) {
+      if (view.service === SERVICE && !view.ended) this.#moving.set(view.toVersion, atMs);
+    }
+    const recent = [...this.#moving].filter(([, seenAtMs]) => atMs - seenAtMs < LATE_MS).map(([version]) => version);
+    const played = recent.flatMap((version) => this.#commander.deploymentOf(version) ?? []);
+    return Math.max(0, ...[...played, ...this.#commander.deployments].map(maxOut));
   }
 }

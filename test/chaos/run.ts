@@ -17,6 +17,7 @@ import { judge } from "./episode.ts";
 import type { Judged } from "./episode.ts";
 import { Journal } from "./journal.ts";
 import { processesOf } from "./leftovers.ts";
+import { FLEET, startFleet } from "./nats.ts";
 import type { ChaosOptions } from "./options.ts";
 import type { Ended, Part } from "./part.ts";
 import { Observer } from "./observer.ts";
@@ -33,6 +34,8 @@ export interface Outcome {
   readonly skipped: number;
   readonly client: ClientLedger | null;
   readonly wrong: readonly string[];
+  /** How often each promise was put to the test. */
+  readonly judgements: Readonly<Record<string, number>>;
   readonly seconds: number;
 }
 
@@ -48,7 +51,7 @@ const RESTART_MS = 500;
 /** A part whose disk failed may have ended for it, somewhat later too. */
 const AFTER_DISK_MS = 15_000;
 
-export const rosterOf = (_options: ChaosOptions): Roster => EMBEDDED;
+const rosterOf = ({ topology }: ChaosOptions): Roster => (topology === "nats" ? FLEET : EMBEDDED);
 
 export function scheduleOf(options: ChaosOptions): readonly Episode[] {
   const most = Math.ceil((options.minutes * 60_000) / EPISODE_LEAST_MS);
@@ -82,20 +85,21 @@ export class Run {
     writeFileSync(join(this.#folder, "schedule.jsonl"), schedule.map((one) => `${JSON.stringify(one)}\n`).join(""));
     const run = `${String(this.#options.seed)}-${String(began)}`;
     const onEnded = (ended: Ended): void => this.#onEnded(ended);
-    await using topology = await startEmbedded({ folder: this.#folder, run, random: systemRandom, onEnded });
+    const start = this.#options.topology === "nats" ? startFleet : startEmbedded;
+    await using topology = await start({ folder: this.#folder, run, random: systemRandom, onEnded });
     for (const sentence of topology.missing) this.#say(`left out here: ${sentence}`);
     const strikes = new Strikes(topology, this.#journal);
     this.#strikes = strikes;
     const commander = new Commander(topology, this.#journal);
+    const observer = new Observer(topology, commander, strikes, (sentence) => this.#break(sentence));
     const outcome = (client: ClientLedger | null): Outcome => ({
       ...{ episodes: this.#judged, strikes: strikes.all, skipped: strikes.skipped, client, wrong: this.#wrong },
-      seconds: (Date.now() - began) / 1_000,
+      ...{ judgements: { ...observer.judgements }, seconds: (Date.now() - began) / 1_000 },
     });
     await this.#up(topology, commander);
     if (this.#wrong.length > 0) return outcome(null);
 
     const traffic = this.#traffic(topology.port);
-    const observer = new Observer(topology, commander, strikes, (sentence) => this.#break(sentence));
     const progress = setInterval(() => this.#say(this.#progress(began, traffic)), SAY_EVERY_MS);
     try {
       await observer.start();

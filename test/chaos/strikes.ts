@@ -11,6 +11,7 @@ import { listening } from "../support/processes.ts";
 import type { RelayMode } from "../support/relay.ts";
 import { FAULTS } from "./faults.ts";
 import type { Journal } from "./journal.ts";
+import { mendServer } from "./nats.ts";
 import type { Part } from "./part.ts";
 import { signal } from "./part.ts";
 import type { PlannedFault } from "./schedule.ts";
@@ -82,6 +83,8 @@ export class Strikes {
   }
 
   async #onPart(fault: PlannedFault): Promise<Act | string> {
+    const server = this.#topology.nats.find((one) => one.name === fault.victim);
+    if (server !== undefined) return this.#onServersDisk(server, fault);
     const part = await this.#find(fault.victim);
     if (part === undefined) return "nobody is that now";
     if (!part.running) return "it is down";
@@ -162,6 +165,16 @@ export class Strikes {
         this.#disksInUse.delete(name);
       },
     };
+  }
+
+  #onServersDisk(server: NatsPart, { kind }: PlannedFault): Act | string {
+    const act = this.#onDisk(server.name, kind === "disk-full");
+    if (typeof act === "string") return act;
+    const end = async (): Promise<void> => {
+      await act.end();
+      await mendServer(server);
+    };
+    return { ...act, victim: server.name, end };
   }
 
   async #onNats(fault: PlannedFault): Promise<Act | string> {

@@ -2,7 +2,7 @@
 import Table from "cli-table3";
 import type { Outcome } from "./run.ts";
 
-export function summary({ episodes, strikes, skipped, client, seconds, wrong }: Outcome): string {
+export function summary({ episodes, strikes, skipped, client, seconds, wrong, judgements }: Outcome): string {
   const sum = (of: (one: (typeof episodes)[number]) => number): number => episodes.reduce((n, one) => n + of(one), 0);
   const explained = episodes.reduce<Record<string, number>>((all, one) => {
     for (const [what, count] of Object.entries(one.explained)) {
@@ -18,6 +18,15 @@ export function summary({ episodes, strikes, skipped, client, seconds, wrong }: 
     rows(["fault", "times"], tally(strikes.map(({ fault }) => fault.kind))),
     rows(["rollouts", "ended"], ends),
     rows(["explained loss", "count"], explained),
+    rows(["judged", "times"], {
+      "looks at the cluster": judgements["looks"] ?? 0,
+      "I3: hosts taken out of a gateway's table": judgements["takenOut"] ?? 0,
+      "I4: assignments applied, by the agents' logs": judgements["applied"] ?? 0,
+      "epochs, each of one controller": judgements["epochs"] ?? 0,
+      "I5, I6: hosts begun, weights raised": judgements["advances"] ?? 0,
+      "I5: looks while an agent was silent beyond its lease": judgements["whileSilent"] ?? 0,
+      "I6: looks while a rollout was paused": judgements["whilePaused"] ?? 0,
+    }),
     rows(["figure", "value"], {
       seconds: Math.round(seconds),
       episodes: episodes.length,

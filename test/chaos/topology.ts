@@ -17,6 +17,8 @@ export interface Link {
 export interface NatsPart {
   readonly name: string;
   readonly running: boolean;
+  /** JetStream is on and current. */
+  healthy(): Promise<boolean>;
   kill(): Promise<void>;
   restart(): Promise<void>;
   stop(): void;

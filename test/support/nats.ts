@@ -38,6 +38,8 @@ export interface NatsSetup {
     /** Clients must show a certificate of that authority's. */
     readonly verify?: boolean;
   };
+  /** Clients are told of the cluster's other servers, unless it is false: then a client knows those alone that it was given. */
+  readonly advertise?: boolean;
   /** JetStream's room on disk, bytes a server. */
   readonly maxStore?: number;
   /** Merged into each server's configuration, as nats-server spells it. */
@@ -262,7 +264,7 @@ class Server implements NatsServer {
 
   #config(): Readonly<Record<string, unknown>> {
     const { name, client, monitor, route, routes } = this.#at;
-    const { jetstream, maxStore, auth, tls, config } = this.#setup;
+    const { jetstream, advertise, maxStore, auth, tls, config } = this.#setup;
     const local = (port: number): string => `127.0.0.1:${String(port)}`;
     return {
       server_name: name,
@@ -277,6 +279,7 @@ class Server implements NatsServer {
             cluster: {
               name: "test",
               listen: local(route),
+              ...(advertise === false ? { no_advertise: true } : {}),
               routes: routes.filter((other) => other !== route).map((other) => `nats://${local(other)}`),
             },
           }),
