@@ -4,7 +4,7 @@
  *
  *   alone ─→ greeting (Hello said, no Welcome yet) ─→ open ─→ greeting … with each Call of a higher epoch
  *
- * What a stream promises and core NATS does not is made good by saying it again: Hello until it is welcomed, what is
+ * What a stream promises and core NATS does not is made good by saying it again: Hello with each Call until it is welcomed, what is
  * applied with each report, a rejection with each report until something else is asked. Reports go on as long as the
  * link is there, whoever leads: followers hear them, and one of these leads next.
  *
@@ -33,8 +33,6 @@ import type { AssignmentSource, SourcePort } from "../source.ts";
 import { helloOf } from "./hello.ts";
 import { reportsEvery } from "./reports.ts";
 
-/** From Hello to Welcome; then it is said again. */
-const GREETING_MS = 3_000;
 /** Longer than it takes another controller to lead. */
 const SILENT_MS = LEAD.takeOverMs + LEAD.callMs;
 /** A session that was ended sooner has not mended anything. */
@@ -60,7 +58,7 @@ export interface NatsSessionOptions {
 /** `reports` goes on through a greeting: what was said once of the interval holds. */
 type Phase =
   | { readonly kind: "alone" }
-  | { readonly kind: "greeting"; readonly session: string; readonly again: Timer; readonly reports: Timer | null }
+  | { readonly kind: "greeting"; readonly session: string; readonly reports: Timer | null }
   | {
       readonly kind: "open";
       readonly session: string;
@@ -87,7 +85,7 @@ export class NatsSession implements AssignmentSource {
   #phase: Phase = { kind: "alone" };
   /** Before the first connection. */
   #trouble = "not connected to NATS yet";
-  /** Of the session: refused, or its answer is out of date. */
+  /** Of the session: refused, or welcomed by nobody but who is out of date. */
   #refused = "";
   #tooLarge = "";
   /** What a leader last said of itself. */
@@ -198,6 +196,8 @@ export class NatsSession implements AssignmentSource {
       this.#report();
     });
     this.#line = { link, key, subscriptions, unfollow };
+    // Whoever leads may be listening; if not, its Call is waited for.
+    this.#hello();
   }
 
   #assigned(assignment: Assignment): void {
@@ -222,15 +222,17 @@ export class NatsSession implements AssignmentSource {
     const phase = this.#phase;
     const now = this.#options.clock.monotonic();
     if (again) {
-      if (phase.kind === "open") this.#greetWithin(spreadMs, () => this.#sayHello(phase.session));
-      else if (phase.kind === "alone") this.#greetWithin(spreadMs, () => this.#hello());
+      if (phase.kind === "alone") this.#greetWithin(spreadMs, () => this.#hello());
+      else if (phase.kind !== "stopped") this.#greetWithin(spreadMs, () => this.#sayHello(phase.session));
       return;
     }
     const over = epoch < Math.max(this.#called.epoch, this.#port.highestEpoch());
     if (over && now - this.#called.at < SILENT_MS) return; // I4
     if (!over) this.#called = { epoch, at: now };
-    if (phase.kind === "greeting" || (phase.kind === "open" && phase.epoch === epoch)) return;
-    this.#greetWithin(spreadMs, () => this.#hello());
+    if (phase.kind === "open" && phase.epoch === epoch) return;
+    // One that nobody has welcomed yet may have been lost.
+    if (phase.kind === "greeting") this.#greetWithin(spreadMs, () => this.#sayHello(phase.session));
+    else this.#greetWithin(spreadMs, () => this.#hello());
   }
 
   /** At a moment of our own: the whole fleet is called at once. */
@@ -245,11 +247,9 @@ export class NatsSession implements AssignmentSource {
   /** A session that begins anew. */
   #hello(): void {
     if (this.#phase.kind === "stopped" || this.#phase.kind === "greeting") return;
-    const { clock, random } = this.#options;
-    const session = sessionId(random);
-    const again = clock.every(GREETING_MS * (1 + random.next()), () => this.#sayHello(session));
+    const session = sessionId(this.#options.random);
     const reports = this.#phase.kind === "open" ? this.#phase.reports : null;
-    this.#enter({ kind: "greeting", session, again, reports });
+    this.#enter({ kind: "greeting", session, reports });
     this.#sayHello(session);
   }
 
@@ -283,7 +283,10 @@ export class NatsSession implements AssignmentSource {
     const { epoch, reportEveryMs } = welcome;
     const highest = this.#port.highestEpoch();
     if (epoch < highest) {
-      this.#ended(`that controller's epoch ${epoch} is over: ${highest} has been seen`); // I4
+      // I4. Whoever leads now hears the same hello, and welcomes it too.
+      const why = `a controller whose epoch ${epoch} is over welcomes this agent: ${highest} has been seen`;
+      if (phase.kind === "greeting") this.#refused = why;
+      log.debug({}, why);
       return;
     }
     this.#port.sawEpoch(epoch);
@@ -318,7 +321,6 @@ export class NatsSession implements AssignmentSource {
   #enter(next: Phase): void {
     const phase = this.#phase;
     this.#phase = next;
-    if (phase.kind === "greeting") phase.again.cancel();
     const kept = next.kind === "greeting" || next.kind === "open" ? next.reports : null;
     if ((phase.kind === "greeting" || phase.kind === "open") && phase.reports !== kept) phase.reports?.cancel();
   }

@@ -203,8 +203,9 @@ export class Puts {
 
   #failed(error: unknown): void {
     const { names, log, link } = this.#options;
-    // It may have been deleted: it is looked for, and made again, with the next put.
-    if (error instanceof NatsError && error.code === "503") this.#bucket = "";
+    // It may have been deleted: it is looked for, and made again, with the next put. An agent that listens takes the
+    // message and answers nothing, so that this looks like a lost answer too.
+    if (error instanceof NatsError && ["503", "TIMEOUT"].includes(error.code)) this.#bucket = "";
     if (!link.connected) return;
     const trouble = plainly(error, `assignments (${names.assignmentsBucket})`);
     if (trouble !== this.trouble) log.warn({ waiting: this.#ready.size }, trouble);

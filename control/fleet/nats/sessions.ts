@@ -17,6 +17,7 @@ import type { NatsNames } from "../../../proto/contract/nats.ts";
 import type { ControllerMessage, Hello } from "../../../proto/contract/session.ts";
 import { decodeAgentEnvelope, encodeCall, encodeControllerEnvelope } from "../../../proto/contract/wire.ts";
 import type { AgentEnvelope, Farewell } from "../../../proto/contract/wire.ts";
+import { sleep } from "../../../proto/kernel/clock.ts";
 import type { Millis, Timer } from "../../../proto/kernel/clock.ts";
 import type { SessionOptions } from "../session.ts";
 import { HIGHEST_EPOCH } from "../session.ts";
@@ -45,6 +46,8 @@ export interface NatsSessions {
 
 /** The share of the spread that is one agent's: a hundred hellos a second. */
 const SPREAD_MS = 10;
+/** An agent that is there answers a welcome within this. */
+const SIGN_MS = 1_000;
 /** Sessions that are told to begin anew, a second. */
 const STRANGERS_A_SECOND = 200;
 /** A follower asks the whole fleet, so not often. */
@@ -195,14 +198,12 @@ class Sessions implements NatsSessions {
       this.#say(host, session, { kind: "farewell", reason: wrong });
       return;
     }
-    let epoch = 0;
-    if (leading) {
-      this.#greeting.set(host, session);
-      epoch = await this.#options.epochFor(hello);
-      // Another has begun meanwhile, or it is over.
-      if (this.#stopped !== undefined || this.#greeting.get(host) !== session) return;
-      this.#greeting.delete(host);
-    }
+    this.#greeting.set(host, session);
+    const epoch = leading ? await this.#options.epochFor(hello) : 0;
+    await this.#lookAtRival(hello);
+    // Another has begun meanwhile, or it is over.
+    if (this.#stopped !== undefined || this.#greeting.get(host) !== session) return;
+    this.#greeting.delete(host);
     const port = new NatsPort(session, hello, this.#voice);
     // Of one agent, it is the agent that has left the one before.
     const last = this.#live.get(host);
@@ -220,6 +221,22 @@ class Sessions implements NatsSessions {
         if (leading) connected.agent.toldEpoch = epoch;
         this.#live.set(host, port);
         this.#welcome(port);
+    }
+  }
+
+  /**
+   * An agent that was killed ends no stream: its successor would seem to be a second machine of that name until the first
+   * had been silent for long. So the first is asked for a sign, which a welcome is answered by.
+   */
+  async #lookAtRival({ host, boot }: Hello): Promise<void> {
+    const first = this.#live.get(host);
+    if (first === undefined || first.boot === boot || first.agent === null) return;
+    const { heardAt } = first.agent;
+    this.#welcome(first);
+    await sleep(this.#options.clock, SIGN_MS);
+    if (this.#stopped === undefined && first.agent.heardAt === heardAt && this.#live.get(host) === first) {
+      first.left = true;
+      this.#ended(first);
     }
   }
 
