@@ -2,6 +2,7 @@
  * Events, for people: what happened in the fleet and to the controller itself, kept in the store and said in the log.
  * Telling never holds anything up: an event that can't be stored is in the log all the same.
  */
+import { LIMITS } from "../proto/contract/limits.ts";
 import type { Hello } from "../proto/contract/session.ts";
 import type { Clock } from "../proto/kernel/clock.ts";
 import type { Log } from "../proto/kernel/log.ts";
@@ -91,6 +92,12 @@ export class Narrator {
       report: (agent, report) => {
         const role = agent.hello?.role ?? "host";
         const entered = books.enter(agent.name, role, report, clock.monotonic(), clock.now());
+        if (entered.missed > 0) {
+          const message =
+            `${entered.missed} older incidents of ${agent.name} are not known here: it keeps the newest ` +
+            `${LIMITS.incidents}, and no controller heard it for a while; its log has them all`;
+          this.event("incidents_dropped", agent.name, message);
+        }
         for (const { kind, service, message } of entered.incidents) this.event(kind, agent.name, message, service);
         for (const rollout of registry.active()) {
           const target = report.instances.filter((i) => i.service === rollout.service && i.revision === rollout.to);

@@ -1,4 +1,7 @@
-/** What happened that an operator should hear of: numbered within a boot, the newest kept, for reports and the admin. */
+/**
+ * What happened that an operator should hear of, for reports and the admin. Numbered without a gap within a boot: of the
+ * newest KEPT, whoever hears them can tell how many before were dropped unheard. The log has all of them.
+ */
 import type { Incident } from "../../proto/contract/report.ts";
 import type { Clock } from "../../proto/kernel/clock.ts";
 import type { Log } from "../../proto/kernel/log.ts";
@@ -28,5 +31,10 @@ export class Incidents {
 
   list(): readonly Incident[] {
     return this.#list;
+  }
+
+  /** Of this boot, how many are not kept any more. */
+  get dropped(): number {
+    return this.#seq - this.#list.length;
   }
 }

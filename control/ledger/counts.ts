@@ -37,6 +37,8 @@ interface ServicePage {
 export interface Entered {
   readonly losses: readonly Loss[];
   readonly incidents: readonly Incident[];
+  /** Incidents before these that it has dropped: it keeps its newest, and none of these was heard of here. */
+  readonly missed: number;
   /** The agent had been known under another boot. */
   readonly newBoot: boolean;
 }
@@ -89,10 +91,12 @@ export class AgentCounts {
     }
     const losses = this.#traffic(report, atMs);
     const incidents = report.incidents.filter((incident) => incident.seq > this.#incidentSeq);
+    // Numbered without a gap within a boot.
+    const missed = incidents.length === 0 ? 0 : (incidents[0]?.seq ?? 1) - this.#incidentSeq - 1;
     for (const { seq } of incidents) this.#incidentSeq = Math.max(this.#incidentSeq, seq);
     if (incidents.length > 0) this.dirty = true;
     if (losses.length > 0 || incidents.length > 0) this.urgent = true;
-    return { losses, incidents, newBoot };
+    return { losses, incidents, missed, newBoot };
   }
 
   /** Taken out of the sums; of no use after that. */

@@ -173,7 +173,9 @@ function routes({ core, software, clock }: AdminOptions): Routes {
       },
     },
     "/instances": { GET: () => ({ status: 200, body: { instances: core.instanceReports() } }) },
-    "/incidents": { GET: () => ({ status: 200, body: { incidents: core.incidents.list() } }) },
+    "/incidents": {
+      GET: () => ({ status: 200, body: { incidents: core.incidents.list(), dropped: core.incidents.dropped } }),
+    },
     "/report": { GET: () => ({ status: 200, body: core.report() }) },
     "/connections": {
       GET: async (query) => ({ status: 200, body: await connectionsOf(core.link, clock, query.get("limit")) }),

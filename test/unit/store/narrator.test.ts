@@ -1,10 +1,13 @@
 import { expect, test } from "vitest";
 import { Narrator } from "../../../control/narrator.ts";
+import { Agent } from "../../../control/fleet/agent.ts";
+import { Books } from "../../../control/ledger/books.ts";
 import { Registry } from "../../../control/registry.ts";
 import { Serial } from "../../../control/serial.ts";
 import type { Change, Store, StoredState } from "../../../control/store/store.ts";
 import { silentLog } from "../../../proto/kernel/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
+import { report } from "../../support/samples.ts";
 
 const empty: StoredState = {
   ...{ epoch: 1, services: [], revisions: [], retirements: [], hosts: [], rollouts: [], ledgers: [], counts: [] },
@@ -34,9 +37,11 @@ function setup() {
   const serial = new Serial();
   const registry = new Registry(store, empty);
   const narrator = new Narrator({ registry, serial, clock: new FakeClock(), log: silentLog });
+  const messages = (): string[] =>
+    commits.flatMap((changes) => changes.flatMap((change) => (change.kind === "event" ? [change.event.message] : [])));
   const hosts = (): string[][] =>
     commits.map((changes) => changes.map((change) => (change.kind === "event" ? change.event.host : "?")));
-  return { narrator, serial, fail, hosts };
+  return { narrator, serial, fail, hosts, messages };
 }
 
 test("a thousand hosts that are lost at once are one write to the store, in order", async () => {
@@ -59,4 +64,19 @@ test("what is told while a batch is stored is in the next one, and a batch that 
   await serial.idle();
   await serial.idle();
   expect(hosts()).toEqual([["two"], ["three"]]);
+});
+
+test("incidents that an agent has dropped before it was heard again are told by their number", async () => {
+  const { narrator, serial, messages } = setup();
+  const news = narrator.newsOf(new Books(empty, 0), () => undefined);
+  const incidents = [100, 101].map((seq) => ({
+    ...{ seq, atMs: 1, kind: "instance_exited" as const, service: "shop", message: `exit ${seq}` },
+  }));
+  news.report(new Agent("host-1", () => undefined), report({ incidents }));
+  await serial.idle();
+  expect(messages()).toEqual([
+    expect.stringMatching(/^99 older incidents of host-1 are not known/),
+    "exit 100",
+    "exit 101",
+  ]);
 });
