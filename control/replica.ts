@@ -29,7 +29,7 @@ export interface ReplicaOptions {
   readonly store: Store;
   readonly forward: Forward;
   /** Hears the agents, and says nothing to them. */
-  sessions(session: SessionOptions & { readonly epoch: () => number }): Promise<OtherSessions>;
+  sessions(session: SessionOptions & { readonly epoch: () => number }): OtherSessions;
   /** It may have missed something: another is to be opened. */
   gap(why: string): void;
 }
@@ -73,7 +73,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Desk> {
       }
       loop.heard();
     }, store.position);
-    const others = await options.sessions({
+    const others = options.sessions({
       ...{ fleet, clock, random, log, event: silent.event },
       epochFor: () => Promise.resolve(registry.epoch),
       epoch: () => registry.epoch,

@@ -34,7 +34,7 @@ export interface TermOptions {
   /** The store that was found could not be used, and an empty one is in its place. */
   readonly damaged: { readonly setAside: string; readonly why: string } | null;
   /** Told once the controller answers; `session` is what a hello needs. */
-  readonly sessions?: (session: SessionOptions & { readonly epoch: () => number }) => Promise<OtherSessions>;
+  readonly sessions?: (session: SessionOptions & { readonly epoch: () => number }) => OtherSessions;
   /** Another controller has taken over: this term is over. */
   fenced(why: string): void;
 }
@@ -84,7 +84,7 @@ export async function openTerm(options: TermOptions): Promise<Term> {
   };
   const event = narrator.event.bind(narrator);
   const session = { fleet, clock, random, log, epochFor, event };
-  const others = await options.sessions?.({ ...session, epoch: () => registry.epoch });
+  const others = options.sessions?.({ ...session, epoch: () => registry.epoch });
 
   const active = state.rollouts.filter((rollout) => rollout.endedAtMs === 0).length;
   narrator.started(registry.epoch, options.damaged, active, ground.id);

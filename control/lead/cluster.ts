@@ -14,7 +14,7 @@ import type { NatsLink } from "../../proto/contract/nats-link.ts";
 import { Backoff } from "../../proto/kernel/backoff.ts";
 import type { Timer } from "../../proto/kernel/clock.ts";
 import type { Desk, Ground } from "../desk.ts";
-import { bridgeSession } from "../fleet/nats/bridge.ts";
+import { Bridges } from "../fleet/nats/bridges.ts";
 import { serveNatsSessions } from "../fleet/nats/sessions.ts";
 import type { SessionOptions, SessionStream } from "../fleet/session.ts";
 import { openReplica } from "../replica.ts";
@@ -48,6 +48,7 @@ export class Cluster {
   readonly #backoff: Backoff;
   readonly #waiting = new Set<() => void>();
   #link: NatsLink | null = null;
+  #bridges: Bridges | null = null;
   #lease: Lease | null = null;
   #desk: Desk | null = null;
   #store: Store | null = null;
@@ -97,12 +98,9 @@ export class Cluster {
 
   /** An agent's gRPC stream: carried over NATS, where whoever leads hears it. */
   session(stream: SessionStream): void {
-    const { clock, random, log } = this.#ground;
-    if (this.#link?.connected !== true || this.#ending.signal.aborted) {
-      stream.emit("error", { code: status.UNAVAILABLE, details: this.troubles()[0] ?? "the controller is stopping" });
-      return;
-    }
-    bridgeSession(stream, { link: this.#link, names: this.#names, clock, random, log, ending: this.#ending.signal });
+    if (this.#bridges !== null) this.#bridges.serve(stream);
+    else
+      stream.emit("error", { code: status.UNAVAILABLE, details: this.troubles()[0] ?? "the controller is starting" });
   }
 
   async stop(reason: string): Promise<void> {
@@ -112,6 +110,8 @@ export class Cluster {
     // The desk first: whoever takes the lease then finds nothing under way here.
     await this.#serial.run(() => this.#close(reason));
     await this.#lease?.stop();
+    // Another leads by now, or soon: agents that come to it by way of other controllers are welcomed there.
+    this.#bridges?.stop(reason);
     await this.#link?.close();
   }
 
@@ -122,6 +122,7 @@ export class Cluster {
     } catch {
       return; // stopped before there was an answer
     }
+    this.#bridges = new Bridges({ link: this.#link, names: this.#names, clock, random, log });
     this.#lease = new Lease({
       ...{ clock, random },
       register: new KvRegister(this.#link, this.#names.leadBucket),
@@ -203,7 +204,7 @@ export class Cluster {
     link: NatsLink,
     leading: boolean,
     session: SessionOptions & { readonly epoch: () => number },
-  ): Promise<OtherSessions> {
+  ): OtherSessions {
     return serveNatsSessions({ ...session, link, names: this.#names, leading, controller: this.#ground.id });
   }
 

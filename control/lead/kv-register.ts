@@ -41,7 +41,7 @@ export class KvRegister implements LeaseRegister {
   async write(holder: Holder, expected: number): Promise<number | null> {
     try {
       const kv = await this.#open();
-      return await kv.update(KEY, JSON.stringify(holder), expected);
+      return await kv.put(KEY, JSON.stringify(holder), { previousSeq: expected });
     } catch (error) {
       if (error instanceof NatsError && error.api_error?.err_code === MOVED_ON) return null;
       throw this.#said(error);

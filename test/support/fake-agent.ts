@@ -82,6 +82,12 @@ export class FakeAgent implements AsyncDisposable {
     return this.welcomes.at(-1)?.epoch ?? 0;
   }
 
+  /** What was never to be ready is now. */
+  getReady(version: string): void {
+    this.neverReady.delete(version);
+    for (const { id } of this.instances.filter((i) => i.version === version)) this.#ready(id);
+  }
+
   /** The controller is somewhere else now. */
   moveTo(controller: string): void {
     this.#controller = controller;

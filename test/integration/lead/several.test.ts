@@ -95,11 +95,7 @@ test("the leader is killed in mid-rollout: the follower takes over under a highe
   expect(after).toMatchObject({ role: "leader", id: follower.id, leader: follower.id });
   expect(after.epoch).toBeGreaterThan(before);
 
-  for (const agent of [one, two]) agent.neverReady.delete("v2");
-  // They get ready as they start anew: a scripted agent is told of it by its next assignment.
-  for (const agent of [one, two]) {
-    agent.instances = agent.instances.map((i) => (i.version === "v2" ? { ...i, healthySinceMs: Date.now() } : i));
-  }
+  for (const agent of [one, two]) agent.getReady("v2");
   await follower.client.call(Api.resume, { service: "shop", reason: "", actor: "ann" });
   const done = await follower.client.rolloutWhen("v2 is out", (v) => v.toVersion === "v2" && v.ended, LONG);
   expect(done.stage).toBe("Succeeded");
@@ -130,7 +126,7 @@ test("a leader that was stopped past its lease finds another one leading, and se
   }
   await until("it follows", async () => (await leader.info()).role === "follower", LONG);
   expect(await leader.client.rollout()).toMatchObject({ toVersion: "v2", stage: "Succeeded" });
-  expect((await leader.info()).leader).toBe(follower.id);
+  await until("it says who leads", async () => (await leader.info()).leader === follower.id);
   fencesGrow(agent);
 }, 120_000);
 
@@ -145,9 +141,10 @@ test(
     expect(await leader.process.exited).toMatchObject({ code: 0 });
     await until("the other leads", async () => (await follower.info()).role === "leader");
     const said: Event[] = [];
-    const events = follower.client.stream(Api.events, { follow: false, service: "", limit: 0, afterSeq: 0n });
-    events.on("data", (event: Event) => void said.push(event));
-    await new Promise((resolve) => events.on("end", resolve));
+    const events = follower.client.stream(Api.events, { follow: true, service: "", limit: 0, afterSeq: 0n });
+    events.on("data", (event: Event) => void said.push(event)).on("error", () => undefined);
+    await until("the new one has told of its start", () => said.length === 3);
+    events.cancel();
     expect(said.map(({ kind }) => kind)).toEqual(["controller_started", "controller_stopping", "controller_started"]);
     expect(said.at(-1)?.message).toContain(`${follower.id} leads`);
   },
@@ -184,8 +181,7 @@ test("without NATS nobody leads and all say why; when it is back, one does, and 
 
   await nats.servers[0]?.restart();
   const now = await several.settled();
-  agent.neverReady.delete("v2");
-  agent.instances = agent.instances.map((i) => (i.version === "v2" ? { ...i, healthySinceMs: Date.now() } : i));
+  agent.getReady("v2");
   const done = await now.leader.client.rolloutWhen("v2 is out", (v) => v.toVersion === "v2" && v.ended, LONG);
   expect(done.stage).toBe("Succeeded");
   fencesGrow(agent);
