@@ -6,6 +6,7 @@
  *   const image = await lab.image("v1");
  */
 import { randomUUID } from "node:crypto";
+import { Readable } from "node:stream";
 import Docker from "dockerode";
 import { StaticAgent } from "./core/static-agent.ts";
 import { until } from "./processes.ts";
@@ -73,7 +74,10 @@ export class DockerLab implements AsyncDisposable {
 
   async build(name: string, files: Readonly<Record<string, string>>): Promise<void> {
     this.#images.push(name);
-    const stream = await this.docker.buildImage(tar(files), { t: name, labels: { "test.baton": this.id } });
+    const stream = await this.docker.buildImage(Readable.from([tar(files)]), {
+      t: name,
+      labels: { "test.baton": this.id },
+    });
     const said = await new Promise<readonly { readonly error?: string }[]>((done, fail) => {
       this.docker.modem.followProgress(stream, (error: Error | null, output: readonly { error?: string }[]) => {
         if (error === null) done(output);
@@ -150,3 +154,9 @@ ${extra}`;
     for (const image of this.#images) await this.docker.getImage(image).remove({ force: true }).catch(quiet);
   }
 }
+
+/** Says what is wrong with them when none does. */
+export const serving = (agent: StaticAgent, version = ""): Promise<void> =>
+  agent.until(`an instance of ${version} serves`, (all) =>
+    all.some((one) => one.state === "serving" && (version === "" || one.version === version)),
+  );

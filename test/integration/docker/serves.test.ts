@@ -1,20 +1,20 @@
 import { expect, test } from "vitest";
 import { until } from "../../support/processes.ts";
-import { DockerLab } from "../../support/docker.ts";
+import { DockerLab, serving } from "../../support/docker.ts";
 
 test("an image becomes a container that serves through the agent, labelled, limited, with its output at hand", async () => {
   await using lab = await DockerLab.start();
   const image = await lab.image("v1");
   const agent = await lab.agent(
     lab.document("v1", {
-      ...{ image, port: 3_000, env: { COLOUR: "blue" }, init: true, user: "node", workdir: "/tmp" },
+      ...{ image, port: 3_000, env: { COLOUR: "blue" }, init: true, user: "1000:1000", workdir: "/tmp" },
       limits: { memory: "256m", cpus: 0.5, pids: 64 },
       ulimits: { nofile: 2_048 },
       shmSize: "32m",
       volumes: [{ type: "tmpfs", target: "/scratch" }],
     }),
   );
-  await agent.ready();
+  await serving(agent);
   const [instance] = await agent.instances();
   expect(await agent.ask()).toEqual({ status: 200, text: `v1 ${instance!.id}` });
 
@@ -36,7 +36,7 @@ test("an image becomes a container that serves through the agent, labelled, limi
     RestartPolicy: { Name: "no" },
     LogConfig: { Type: "json-file", Config: { "max-size": "8m", "max-file": "2" } },
   });
-  expect([Config.User, Config.WorkingDir]).toEqual(["node", "/tmp"]);
+  expect([Config.User, Config.WorkingDir]).toEqual(["1000:1000", "/tmp"]);
   // Only the host itself can reach it past the sidecar.
   expect(NetworkSettings.Ports["3000/tcp"]).toEqual([{ HostIp: "127.0.0.1", HostPort: String(instance!.port) }]);
   expect((await agent.instances())[0]).toMatchObject({ pid: State.Pid, address: "127.0.0.1", restarts: 0 });
@@ -65,7 +65,7 @@ test("on a network of its own it is reached at its container's address", async (
   const network = await lab.docker.createNetwork({ Name: name, Labels: { "test.baton": lab.id } });
   lab.atEnd(() => network.remove());
   const agent = await lab.agent(lab.document("v1", { image, port: 3_000, network: name }));
-  await agent.ready();
+  await serving(agent);
   const found = await lab.running();
   expect((await agent.instances())[0]).toMatchObject({
     address: found.NetworkSettings.Networks[name]?.IPAddress,
@@ -83,7 +83,7 @@ test("the image's HEALTHCHECK says whether it is ready", async () => {
     .document("v1", { image, port: 3_000 })
     .replace(/health:.*/, "health: { container: {}, interval: 100ms }");
   const agent = await lab.agent(text.replace("interval: 100ms }", "interval: 100ms, unhealthyThreshold: 1 }"));
-  await agent.ready();
+  await serving(agent);
   const container = lab.docker.getContainer((await lab.running()).Id);
   const exec = await container.exec({ Cmd: ["touch", "/tmp/sick"] });
   await exec.start({ Detach: true });

@@ -56,11 +56,11 @@ export class StaticAgent implements AsyncDisposable {
     renameSync(`${this.file}~`, this.file);
   }
 
-  launch(args: readonly string[] = []): RunningProcess {
-    if (!args.includes("--admin")) return this.launch([...args, "--admin", "127.0.0.1:0"]);
+  launch(args: readonly string[] = [], env: Readonly<Record<string, string>> = {}): RunningProcess {
+    if (!args.includes("--admin")) return this.launch([...args, "--admin", "127.0.0.1:0"], env);
     this.process = startNode("agent/main.ts", {
       args: ["--static", this.file, "--state", this.state, "--name", "host-1", ...args],
-      graceMs: 20_000,
+      ...{ env, graceMs: 20_000 },
     });
     return this.process;
   }
