@@ -143,8 +143,9 @@ export class Assignments {
     else this.#reject(stuck.asked, stuck.why);
   }
 
-  /** Looks whether what was taken has become free; to be called now and then. */
+  /** Looks whether what was taken has become free, and a full disk has room; to be called now and then. */
   tryAgain(now: Millis): void {
+    this.#lastGood.writeAgain(now);
     const stuck = this.#stuck;
     if (stuck === null || this.#busy || !this.settled || now < stuck.again) return;
     void this.#alone(async () => {

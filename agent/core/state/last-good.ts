@@ -4,15 +4,18 @@
  *
  * Files   assignment.json, fence.json, ports.json in the state folder, each checksummed and replaced whole (RACES C8).
  * Errors  a damaged file is set aside and named in `damage`; the agent goes on without it. A write that fails (full
- *         disk) is logged: what is live stays live, only a restart would know less.
+ *         disk) is logged and tried again every AGAIN_MS: what is live is live and said to be, because the traffic does
+ *         not wait for a disk; a restart before then begins with what was kept before it.
  */
 import { join } from "node:path";
 import type { Assignment, Fence } from "../../../proto/contract/assignment.ts";
 import { assignmentHash } from "../../../proto/contract/canonical.ts";
+import type { Millis } from "../../../proto/kernel/clock.ts";
 import type { Log } from "../../../proto/kernel/log.ts";
 import type { StateFiles } from "../ports.ts";
 
 const LAYOUT = 1;
+const AGAIN_MS = 5_000;
 export type SourceKind = "static" | "controller";
 
 export class LastGood {
@@ -25,6 +28,9 @@ export class LastGood {
   #fence: Fence;
   #ports: Record<string, number>;
   readonly #assignment: Assignment | null;
+  /** What could not be written, the newest of each file. */
+  readonly #unwritten = new Map<string, unknown>();
+  #again: Millis = 0;
 
   constructor(files: StateFiles, folder: string, source: SourceKind, log: Log) {
     this.#files = files;
@@ -76,6 +82,13 @@ export class LastGood {
     this.#save("ports.json", this.#ports);
   }
 
+  /** What could not be written before; to be called now and then. */
+  writeAgain(now: Millis): void {
+    if (this.#unwritten.size === 0 || now < this.#again) return;
+    this.#again = now + AGAIN_MS;
+    for (const [name, held] of [...this.#unwritten]) this.#save(name, held);
+  }
+
   #load<T>(name: string, read: (held: unknown) => T): T | null {
     const path = this.#path(name);
     const file = this.#files.read(path);
@@ -104,11 +117,21 @@ export class LastGood {
   }
 
   #save(name: string, held: unknown): void {
+    const path = this.#path(name);
     try {
-      this.#files.write(this.#path(name), JSON.stringify({ layout: LAYOUT, held }));
+      this.#files.write(path, JSON.stringify({ layout: LAYOUT, held }));
     } catch (error) {
-      this.#log.error({ err: error, path: this.#path(name) }, "state can't be written; a restart will not know of it");
+      const known = this.#unwritten.has(name);
+      this.#unwritten.set(name, held);
+      if (!known) {
+        this.#log.error(
+          { err: error, path },
+          "state can't be written, and is tried again; a restart will not know of it",
+        );
+      }
+      return;
     }
+    if (this.#unwritten.delete(name)) this.#log.info({ path }, "state is written again");
   }
 }
 

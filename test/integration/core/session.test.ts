@@ -24,7 +24,10 @@ class Agent implements Disposable {
   highest = 0;
   reports = 0;
 
-  constructor(port: number | readonly number[], options: { agent?: Partial<AgentOptions>; host?: string; lastGood?: Assignment } = {}) {
+  constructor(
+    port: number | readonly number[],
+    options: { agent?: Partial<AgentOptions>; host?: string; lastGood?: Assignment } = {},
+  ) {
     const sourcePort: SourcePort = {
       boot: "boot-1",
       lastGood: options.lastGood ?? null,
@@ -217,6 +220,73 @@ test("a fleet that grows is told another interval in mid-session: it holds from 
   agent.session.changed();
   const reports = agent.reports;
   await until("a change is told at once all the same", () => agent.reports > reports);
+});
+
+test("C1: of several controllers the next one is tried at once when one is not there, or says that it can't", async () => {
+  await using dead = await new ScriptedController().listen();
+  const gone = dead.port;
+  dead.kill();
+  await using stopping = await new ScriptedController().listen();
+  stopping.refuses = "the controller is stopping";
+  await using alive = await new ScriptedController().listen();
+  for (const ports of [
+    [gone, stopping.port, alive.port],
+    [alive.port, gone, stopping.port],
+    [stopping.port, alive.port, gone],
+  ]) {
+    using agent = new Agent(ports);
+    await until("it is welcomed", () => agent.session.troubles().length === 0);
+  }
+  expect(alive.sessions).toHaveLength(3);
+});
+
+test("C1: a controller that goes away is left for another, which is told what the agent has", async () => {
+  const one = await new ScriptedController().listen();
+  await using second = await new ScriptedController().listen();
+  second.epoch = 2;
+  second.refuses = "not the leader";
+  using agent = new Agent([one.port, second.port]);
+  await until("the first has it", () => one.sessions.length === 1 && agent.session.troubles().length === 0);
+  const applied = agent.apply(first);
+  second.refuses = "";
+  one.kill();
+  const session = await second.session();
+  expect(session.hello).toMatchObject({ highestEpoch: 1, applied });
+  await until("all is well", () => agent.session.troubles().length === 0);
+});
+
+test("controllers that are all away are asked in rounds that grow further apart, each told of by its name", async () => {
+  const controllers = await Promise.all([1, 2, 3].map(() => new ScriptedController().listen()));
+  for (const controller of controllers) controller.refuses = "not now";
+  const ports = controllers.map(({ port }) => port);
+  using agent = new Agent(ports);
+  const told = new Set<string>();
+  const asked = (): number => controllers.reduce((sum, { refused }) => sum + refused, 0);
+  const ends = performance.now() + 3_000;
+  await until("time has passed", () => {
+    for (const trouble of agent.session.troubles()) told.add(trouble);
+    return performance.now() > ends;
+  });
+  for (const port of ports) expect([...told].some((one) => one.includes(`${port}: not now`))).toBe(true);
+  // Rounds of three, 0..250 ms between two of one, 50 ms to 1.6 s between rounds; without a backoff some thirty.
+  expect(asked()).toBeLessThanOrEqual(24);
+  for (const controller of controllers) await controller[Symbol.asyncDispose]();
+});
+
+test("another controller leads behind the same stream: its Welcome is taken, and reported to at once", async () => {
+  await using controller = await new ScriptedController().listen();
+  controller.reportEveryMs = 60_000;
+  using agent = new Agent(controller.port);
+  const session = await controller.session();
+  await controller.heard(session, "report");
+  const welcome = { session: "s1", reportEveryMs: 60_000, leaseMs: 5_000 };
+  controller.send(session, { kind: "welcome", welcome: { ...welcome, epoch: 3 } });
+  await controller.heard(session, "report", ({ report }) => report.seq === 2);
+  expect(agent.highest).toBe(3);
+  // I4: and one of an epoch that is over by then is left.
+  controller.send(session, { kind: "welcome", welcome: { ...welcome, epoch: 2 } });
+  await until("it is left", () => session.ended);
+  expect(agent.session.troubles()[0]).toContain("epoch 2 is over: 3 has been seen");
 });
 
 test("the token is shown on loopback, and to no other machine over plain text", async () => {

@@ -2,7 +2,7 @@
  * The controller's end of agent sessions for tests: a real gRPC server of the generated service, on loopback. It welcomes
  * whoever says Hello, unless told otherwise, and keeps what agents said.
  */
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { Server, ServerCredentials, status } from "@grpc/grpc-js";
 import type { ServerDuplexStream } from "@grpc/grpc-js";
 import type { Assignment } from "../../../proto/contract/assignment.ts";
 import type { AgentMessage, ControllerMessage, Hello } from "../../../proto/contract/session.ts";
@@ -30,6 +30,9 @@ export class ScriptedController implements AsyncDisposable {
   reportEveryMs = 50;
   /** false: Hello is heard and never answered. */
   welcomes = true;
+  /** Every stream is ended with UNAVAILABLE and this; "" takes them. */
+  refuses = "";
+  refused = 0;
   #server: Server | undefined;
 
   async listen(port = 0): Promise<this> {
@@ -87,6 +90,11 @@ export class ScriptedController implements AsyncDisposable {
   }
 
   #serve(stream: ServerDuplexStream<WireUp, WireDown>): void {
+    if (this.refuses !== "") {
+      this.refused += 1;
+      stream.emit("error", { code: status.UNAVAILABLE, details: this.refuses });
+      return;
+    }
     let session: AgentSession | undefined;
     stream.on("data", (wire: WireUp) => {
       const decoded = decodeAgentMessage(wire);

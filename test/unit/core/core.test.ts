@@ -502,6 +502,28 @@ test("a full disk stops nothing that is live", async () => {
   expect(keeper.source.appliedList).toHaveLength(1);
 });
 
+test("C8: what a full disk did not take is applied all the same, and kept as soon as there is room", async () => {
+  using keeper = new ScriptedKeeper();
+  await serving(keeper);
+  keeper.files.full = true;
+  const next = assignment(2, [service([revision(2)])]);
+  keeper.offer(next);
+  await keeper.settle(1_000);
+  expect(keeper.source.appliedList.at(-1)).toMatchObject({ generation: 2 });
+  const kept = (): string => keeper.files.content.get(`${keeper.folder}/assignment.json`) ?? "";
+  expect(kept()).not.toContain(next.hash);
+  keeper.files.full = false;
+  await keeper.settle(6_000);
+  expect(kept()).toContain(next.hash);
+  // I4 over a restart, too: the fence is written with it.
+  reboot(keeper);
+  await keeper.settle(1_000);
+  expect(keeper.core.assignments.applied).toMatchObject({ generation: 2 });
+  keeper.offer(assignment(1, [v1]));
+  await keeper.settle(1_000);
+  expect(keeper.source.rejectedList.at(-1)?.why).toContain("out of date");
+});
+
 test("a listener that is no longer wanted is given up only after the table without it is live", async () => {
   using keeper = new ScriptedKeeper();
   await serving(keeper);
