@@ -4,7 +4,7 @@ import type { RolloutView } from "../../proto/gen/baton/v1/operator.ts";
 import type { LossRecord } from "../loss/ledger.ts";
 import type { Commander } from "./commands.ts";
 import { SERVICE } from "./documents.ts";
-import { blame, unread } from "./losses.ts";
+import { blame } from "./losses.ts";
 import type { Blame } from "./losses.ts";
 import type { Episode } from "./schedule.ts";
 import type { Rest } from "./settle.ts";
@@ -70,7 +70,7 @@ export async function judge(played: Played): Promise<Judged> {
     wrong.push(`Baton's ledger has ${String(batonUnexplained)} losses unexplained: ${shown}`);
   }
   const countable = blamed.filter((one) => !one.uncounted);
-  const noOnes = countable.filter(unread).length;
+  const noOnes = countable.filter(({ unread }) => unread).length;
   if (countable.length - noOnes > batonLost) {
     wrong.push(
       `the client lost ${String(countable.length)} (${String(noOnes)} unread), Baton counted ${String(batonLost)}`,

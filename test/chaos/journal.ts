@@ -8,8 +8,8 @@ export class Journal {
     this.file = file;
   }
 
-  say(what: string, fields: Readonly<Record<string, unknown>>): void {
-    appendFileSync(this.file, `${JSON.stringify({ at: new Date().toISOString(), what, ...fields }, plain)}\n`);
+  say(event: string, fields: Readonly<Record<string, unknown>>): void {
+    appendFileSync(this.file, `${JSON.stringify({ at: new Date().toISOString(), event, ...fields }, plain)}\n`);
   }
 }
 

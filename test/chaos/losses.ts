@@ -3,7 +3,7 @@
  * itself; what is left is unexplained. And Baton's own books must name at least as many as the client has lost, save those
  * that nobody was left to count:
  *
- *   unread   what had reached a socket within the last 100 ms and no byte was answered: no one but the kernel knew of it
+ *   unread   what was sent while its reader was dying, or in the 100 ms before: no one but the kernel knew of it
  *   uncounted  what a gateway had in its hands when its whole machine died, or was refused while nobody listened: the books
  *            of that agent died with it
  *
@@ -17,8 +17,10 @@ export interface Blame {
   readonly loss: LossRecord;
   /** "kill-worker of host-2"; "" is unexplained. */
   readonly by: string;
-  /** Baton could not count it. */
+  /** Nobody was left to count it. */
   readonly uncounted: boolean;
+  /** Nobody had read it. */
+  readonly unread: boolean;
 }
 
 /** A strike is felt so long: until the kernel has torn down what a process held, and the client has read of it. */
@@ -33,25 +35,26 @@ export function blame(
 ): readonly Blame[] {
   return losses.map((loss) => {
     for (const strike of strikes) {
-      const { fault, victim, atMs } = strike;
+      const { fault, victim } = strike;
       const { mayCut } = FAULTS[fault.kind];
       const atGateway = around.gateways.has(victim);
       const by = `${fault.kind} of ${victim}`;
-      if (mayCut.includes("in-flight") && inFlight(loss, atMs)) {
-        return { loss, by, uncounted: atGateway && fault.kind === "kill-machine" };
+      if (mayCut.includes("in-flight") && inFlight(loss, strike)) {
+        const unread = loss.bytesReceived === 0 && loss.atMs - loss.afterMs >= strike.atMs - SLACK_MS;
+        return { loss, by, uncounted: atGateway && fault.kind === "kill-machine", unread };
       }
-      if (mayCut.includes("refused") && atGateway && refused(loss, strike)) return { loss, by, uncounted: true };
+      if (mayCut.includes("refused") && atGateway && refused(loss, strike)) {
+        return { loss, by, uncounted: true, unread: false };
+      }
     }
     const crash = around.crashes && !loss.cause.startsWith("connect");
-    return { loss, by: crash ? "the new version's own crash" : "", uncounted: false };
+    return { loss, by: crash ? "the new version's own crash" : "", uncounted: false, unread: false };
   });
 }
 
-export const unread = ({ loss }: Blame): boolean => loss.bytesReceived === 0 && loss.afterMs < SLACK_MS;
-
-function inFlight({ atMs: ended, afterMs }: LossRecord, struck: number): boolean {
+function inFlight({ atMs: ended, afterMs }: LossRecord, { atMs, struckAtMs }: Strike): boolean {
   const began = ended - afterMs;
-  return began <= struck + SLACK_MS && ended >= struck - SLACK_MS && ended <= struck + FELT_MS;
+  return began <= struckAtMs + SLACK_MS && ended >= atMs - SLACK_MS && ended <= struckAtMs + FELT_MS;
 }
 
 function refused({ cause, atMs: ended }: LossRecord, { atMs, endedAtMs }: Strike): boolean {

@@ -7,7 +7,7 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { partsOf } from "../support/proc.ts";
 import { ROOT } from "../support/processes.ts";
@@ -101,6 +101,7 @@ export class Part {
     const all = this.processes();
     this.#struck = true;
     for (const pid of all) signal(pid, "SIGKILL");
+    await allGone(all);
     await this.#exited;
   }
 
@@ -131,5 +132,21 @@ export function signal(pid: number, name: NodeJS.Signals): void {
     if (pid > 0) process.kill(pid, name);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+/** Resolves when none of them holds a socket any more: a killed process does until its last thread is gone. */
+export async function allGone(pids: readonly number[]): Promise<void> {
+  while (!pids.every(gone)) await new Promise((again) => setTimeout(again, 5));
+}
+
+function gone(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${String(pid)}/stat`, "utf8");
+    const dead = stat.slice(stat.lastIndexOf(")") + 2).startsWith("Z");
+    return dead && readdirSync(`/proc/${String(pid)}/task`).length <= 1;
+  } catch (error) {
+    if (!["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    return true;
   }
 }

@@ -13,7 +13,7 @@ import { FAULTS } from "./faults.ts";
 import type { Journal } from "./journal.ts";
 import { mendServer } from "./nats.ts";
 import type { Part } from "./part.ts";
-import { signal } from "./part.ts";
+import { allGone, signal } from "./part.ts";
 import type { PlannedFault } from "./schedule.ts";
 import type { NatsPart, Topology } from "./topology.ts";
 
@@ -22,7 +22,9 @@ export interface Strike {
   /** The part's name, and what of it. */
   readonly victim: string;
   readonly what: string;
+  /** Before the first of its signals was sent; and when it had taken: what was killed is gone, its sockets are closed. */
   readonly atMs: number;
+  readonly struckAtMs: number;
   /** When the fault was over and its victim was told to go on; null while it lasts. */
   readonly endedAtMs: number | null;
 }
@@ -40,6 +42,7 @@ interface Open {
   victim: string;
   what: string;
   atMs: number;
+  struckAtMs: number;
   endedAtMs: number | null;
 }
 
@@ -72,10 +75,12 @@ export class Strikes {
       return;
     }
     const { victim, what } = act;
-    const strike: Open = { fault, victim, what, atMs: Date.now(), endedAtMs: null };
+    const atMs = Date.now();
+    const strike: Open = { fault, victim, what, atMs, struckAtMs: Infinity, endedAtMs: null };
     this.#struck.push(strike);
     this.#journal.say("strike", { fault: fault.kind, victim, what, forMs: fault.forMs });
     await act.begin();
+    strike.struckAtMs = Date.now();
     await wait(fault.forMs);
     await act.end();
     strike.endedAtMs = Date.now();
@@ -208,22 +213,23 @@ const STEPS_MS = [-3_600_000, -60_000, -5_000, 5_000, 60_000, 3_600_000, 86_400_
 
 /** Killed processes have someone who starts them again. */
 function killed(pids: readonly number[]): Omit<Act, "victim"> | string {
-  return signalled(pids, "SIGKILL", () => undefined);
+  if (pids.length === 0) return NO_PROCESS;
+  const begin = async (): Promise<void> => {
+    for (const pid of pids) signal(pid, "SIGKILL");
+    await allGone(pids);
+  };
+  return { what: `pid ${pids.join(" ")}`, begin, end: () => undefined };
 }
 
 function stopped(pids: readonly number[]): Omit<Act, "victim"> | string {
-  return signalled(pids, "SIGSTOP", () => {
-    for (const pid of pids) signal(pid, "SIGCONT");
-  });
-}
-
-function signalled(pids: readonly number[], name: NodeJS.Signals, end: () => void): Omit<Act, "victim"> | string {
-  if (pids.length === 0) return "there is no such process now";
-  const begin = (): void => {
+  if (pids.length === 0) return NO_PROCESS;
+  const all = (name: NodeJS.Signals) => (): void => {
     for (const pid of pids) signal(pid, name);
   };
-  return { what: `pid ${pids.join(" ")}`, begin, end };
+  return { what: `pid ${pids.join(" ")}`, begin: all("SIGSTOP"), end: all("SIGCONT") };
 }
+
+const NO_PROCESS = "there is no such process now";
 
 function modeOf(kind: "cut" | "hole" | "delay" | "trickle", pick: number): RelayMode {
   switch (kind) {
