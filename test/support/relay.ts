@@ -92,7 +92,8 @@ export class Relay implements AsyncDisposable {
   }
 
   async #pump(from: Socket, to: Socket, up: boolean): Promise<void> {
-    for await (const chunk of from as AsyncIterable<Buffer>) {
+    // One half may end before the other: its end must not take the whole socket with it.
+    for await (const chunk of from.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       await this.#gate(chunk.length, up);
       if (to.destroyed) throw new Error("the other side is gone");
       if (!to.write(chunk)) await Promise.race([once(to, "drain"), once(to, "close")]);

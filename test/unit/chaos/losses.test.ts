@@ -1,0 +1,64 @@
+/** A loss is laid at the door of what may have cut it, and of nothing else. */
+import { expect, test } from "vitest";
+import type { FaultKind } from "../../chaos/faults.ts";
+import { blame } from "../../chaos/losses.ts";
+import type { Blame } from "../../chaos/losses.ts";
+import type { Strike } from "../../chaos/strikes.ts";
+import type { LossRecord } from "../../loss/ledger.ts";
+
+const loss = (began: number, ended: number, more: Partial<LossRecord> = {}): LossRecord => ({
+  ...{ atMs: ended, afterMs: ended - began, id: "x", kind: "get", cause: "answer_cut", detail: "", version: "v1" },
+  ...{ connectionAgeMs: 0, reuses: 0, idleMs: 0, bytesSent: 100, bytesReceived: 100 },
+  ...more,
+});
+const strike = (kind: FaultKind, victim: string, atMs: number, endedAtMs: number | null = atMs): Strike => ({
+  fault: { atMs: 0, kind, victim, forMs: 0, pick: 0 },
+  ...{ victim, what: "", atMs, struckAtMs: atMs + 50, endedAtMs },
+});
+const around = { gateways: new Set(["gateway-1"]), crashes: false };
+const one = (record: LossRecord, struck: Strike, more = around): Blame => blame([record], [struck], more)[0]!;
+
+test("what was in flight on a killed worker is its strike's", () => {
+  expect(one(loss(9_000, 10_100), strike("kill-worker", "host-2", 10_000)).by).toBe("kill-worker of host-2");
+});
+
+test("what began after the worker was gone is nobody's, nor what ended before, nor what ended long after", () => {
+  for (const record of [loss(10_300, 10_400), loss(9_000, 9_500), loss(9_000, 15_000)]) {
+    expect(one(record, strike("kill-worker", "host-2", 10_000)).by).toBe("");
+  }
+});
+
+test("no process that is only stopped, and no way that is cut, explains a loss", () => {
+  for (const kind of ["stop-worker", "stop-machine", "stop-app", "cut", "hole", "clock-step", "disk-full"] as const) {
+    expect(one(loss(9_000, 10_100), strike(kind, "host-2", 10_000, 18_000)).by).toBe("");
+  }
+});
+
+test("a controller or a core that is killed explains nothing", () => {
+  for (const kind of ["kill-controller", "kill-core", "kill-nats", "kill-nats-majority"] as const) {
+    expect(one(loss(9_000, 10_100), strike(kind, "controller", 10_000)).by).toBe("");
+  }
+});
+
+test("a refused connection is a gateway's that has no keeper, until somebody listens again", () => {
+  const refused = loss(11_000, 11_001, { cause: "connect_refused", bytesReceived: 0, bytesSent: 0 });
+  const away = strike("kill-keeper", "gateway-1", 10_000, 12_000);
+  expect(one(refused, away)).toMatchObject({ by: "kill-keeper of gateway-1", uncounted: true });
+  expect(one({ ...refused, atMs: 12_500 }, away).by).toBe("");
+  expect(one(refused, strike("kill-keeper", "host-1", 10_000, 12_000)).by).toBe("");
+  expect(one({ ...refused, cause: "answer_cut" }, away).by).toBe("");
+});
+
+test("what a dying reader was sent is unread; what it had for long is not", () => {
+  const struck = strike("kill-worker", "host-2", 10_000);
+  expect(one(loss(9_950, 10_100, { bytesReceived: 0 }), struck).unread).toBe(true);
+  expect(one(loss(9_000, 10_100, { bytesReceived: 0 }), struck).unread).toBe(false);
+  expect(one(loss(9_950, 10_100, { bytesReceived: 9 }), struck).unread).toBe(false);
+});
+
+test("a version that crashes explains what it cut, and no refused connection", () => {
+  const crashes = { ...around, crashes: true };
+  const elsewhere = strike("hole", "host-1", 50_000);
+  expect(one(loss(1, 2), elsewhere, crashes).by).toBe("the new version's own crash");
+  expect(one(loss(1, 2, { cause: "connect_refused" }), elsewhere, crashes).by).toBe("");
+});
