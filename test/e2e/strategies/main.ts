@@ -1,8 +1,9 @@
 /**
  * Every strategy on a real cluster, scenario after scenario, and a table of what became of it.
  *
- *   npm run scenarios -- [--only REGEX] [--seed N] [--list]
+ *   npm run scenarios -- [--nats] [--only REGEX] [--seed N] [--list]
  *
+ *   --nats   on two controllers and three NATS servers, in place of one controller on SQLite
  *   --only   scenarios whose "STRATEGY: NAME" matches
  *   --seed   of the loss client's chance; 1
  *   --list   names them, runs none
@@ -23,6 +24,7 @@ const { values } = parseArgs({
     only: { type: "string", default: "" },
     seed: { type: "string", default: "1" },
     list: { type: "boolean", default: false },
+    nats: { type: "boolean", default: false },
   },
 });
 /** 128 + SIGINT, as shells say it. */
@@ -62,7 +64,7 @@ async function playAll(strategy: StrategyName, scenarios: readonly Scenario[]): 
   process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
   try {
     for (const scenario of scenarios) {
-      rig ??= Rig.start(strategy);
+      rig ??= Rig.start(strategy, values.nats);
       try {
         const row = await playScenario(await rig, scenario, seed);
         rows.push(row);

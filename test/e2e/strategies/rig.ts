@@ -1,5 +1,5 @@
 /**
- * One strategy's cluster: a real controller, gateway and three hosts, the demo service resting on a good version, and
+ * One strategy's cluster: real controllers, gateway and three hosts, the demo service resting on a good version, and
  * everything that scenarios do to it. Scenarios run on it one after another.
  *
  * Errors  whatever is waited for in vain is an Error that says what was last seen.
@@ -12,7 +12,7 @@ import { Api } from "../../../control/cli/client.ts";
 import type { Cluster } from "../../../control/cli/up/cluster.ts";
 import { freePort, startCluster } from "../../../control/cli/up/cluster.ts";
 import type { HostView, LedgerView, RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
-import { describe } from "../../support/cluster.ts";
+import { CONTROLLERS, describe, infoOf, leadership, THREE_NATS } from "../../support/cluster.ts";
 import { startNode } from "../../support/processes.ts";
 import type { RunningProcess } from "../../support/processes.ts";
 import { documentOf, SERVICE, strategyOf } from "./documents.ts";
@@ -55,10 +55,11 @@ export class Rig implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  static async start(strategy: StrategyName): Promise<Rig> {
+  static async start(strategy: StrategyName, onNats: boolean): Promise<Rig> {
     const folder = mkdtempSync(join(tmpdir(), "baton-strategies-"));
-    const options = { folder, hosts: HOSTS, workers: 1, wellKnownPorts: false, mayEnd: ["controller"] };
-    const rig = new Rig(strategy, await startCluster(options), folder);
+    const options = { folder, hosts: HOSTS, workers: 1, wellKnownPorts: false };
+    const form = onNats ? { onNats: THREE_NATS, mayEnd: CONTROLLERS } : { mayEnd: ["controller"] };
+    const rig = new Rig(strategy, await startCluster({ ...options, ...form }), folder);
     try {
       const first = await rig.deploy();
       assert.equal((await first.cli).exitCode, 0, "the first version came up");
@@ -178,21 +179,19 @@ export class Rig implements AsyncDisposable {
     }
   }
 
-  /** SIGKILL, and another one on the same store and the same ports. */
+  /** SIGKILL for the one that leads; then another one leads on the same store, and the killed one is there again. */
   async killController(): Promise<void> {
-    const before = this.#cluster.pid("controller");
-    const epoch = await this.#epoch();
+    const { leader, epoch } = await leadership(this.#cluster);
+    const before = this.#cluster.pid(leader.name);
     process.kill(before, "SIGKILL");
     await this.eventually("the controller is gone", () => Promise.resolve(gone(before) ? true : undefined));
-    this.#cluster.restart("controller");
+    const alone = this.#cluster.controllers.length === 1;
+    if (alone) this.#cluster.restart(leader.name);
     await this.eventually("another controller leads", async () => {
-      const now = await this.#epoch().catch(() => epoch);
-      return now > epoch ? true : undefined;
+      const led = (await infoOf(this.#cluster)).some((info) => info?.role === "leader" && info.epoch > epoch);
+      return led ? true : undefined;
     });
-  }
-
-  async #epoch(): Promise<bigint> {
-    return (await this.#cluster.controller.call(Api.getInfo, {})).epoch;
+    if (!alone) this.#cluster.restart(leader.name);
   }
 
   /** What an engineer needs to understand a failure, in a folder that stays. */
@@ -203,7 +202,9 @@ export class Rig implements AsyncDisposable {
       const plain = (_key: string, value: unknown): unknown => (typeof value === "bigint" ? Number(value) : value);
       writeFileSync(join(kept, `${id}.json`), JSON.stringify(view, plain, 2));
     }
-    for (const part of ["controller", this.#cluster.gateway, ...this.#cluster.hosts]) {
+    const { controllers, natsServers, gateway, hosts } = this.#cluster;
+    const processes = [...controllers, ...natsServers].map(({ name }) => name);
+    for (const part of [...processes, gateway, ...hosts]) {
       const log = join(this.#folder, "logs", `${part}.log`);
       if (existsSync(log)) copyFileSync(log, join(kept, `${part}.log`));
     }

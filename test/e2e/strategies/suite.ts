@@ -4,6 +4,7 @@
  *
  *   SCENARIOS   "all", or a regular expression held against "STRATEGY: NAME"; without it those that every run plays
  *   SEED        of the loss client's chance
+ *   NATS        anything: on two controllers and three NATS servers, in place of one controller on SQLite
  */
 import { afterAll, describe, test } from "vitest";
 import type { StrategyName } from "./documents.ts";
@@ -15,6 +16,7 @@ import { line } from "./table.ts";
 
 const WANTED = process.env["SCENARIOS"] ?? "";
 const SEED = Number(process.env["SEED"] ?? 1);
+const ON_NATS = (process.env["NATS"] ?? "") !== "";
 /** A cluster's start and the longest scenario, on a busy machine. */
 const TIMEOUT_MS = 240_000;
 
@@ -34,7 +36,7 @@ export function suite(strategy: StrategyName, holds: (row: Row) => void): void {
     });
     if (chosen.length === 0) test.skip("none is wanted", () => undefined);
     test.each(chosen)("$name", { timeout: TIMEOUT_MS }, async (scenario) => {
-      rig ??= await Rig.start(strategy);
+      rig ??= await Rig.start(strategy, ON_NATS);
       try {
         const row = await playScenario(rig, scenario, SEED);
         console.log(line(row));
