@@ -12,6 +12,9 @@ import { StaticAgent } from "./core/static-agent.ts";
 import { until } from "./processes.ts";
 import { tar } from "./tar.ts";
 
+/** For vitest: a test that waits in vain says for what, long before this. */
+export const SLOW = { timeout: 180_000 } as const;
+export const PATIENCE_MS = 60_000;
 export const BASE_IMAGE = "node:26-bookworm-slim";
 
 /** A server of a version: graceful at SIGTERM; misbehaves as its environment says. */
@@ -116,10 +119,17 @@ ${extra}`;
 
   /** A whole agent on that document, not waited for. */
   async agent(document: string): Promise<StaticAgent> {
-    const agent = new StaticAgent();
+    const agent = this.newAgent();
     agent.write(document);
-    this.atEnd(() => agent[Symbol.asyncDispose]());
     await agent.begin();
+    return agent;
+  }
+
+  /** Waited for longer than others: the engine, too, is shared with whatever else this machine does. */
+  newAgent(): StaticAgent {
+    const agent = new StaticAgent();
+    agent.patienceMs = PATIENCE_MS;
+    this.atEnd(() => agent[Symbol.asyncDispose]());
     return agent;
   }
 
@@ -140,7 +150,7 @@ ${extra}`;
   /** The one that runs. */
   async running(): Promise<Docker.ContainerInspectInfo> {
     let found: Docker.ContainerInspectInfo[] = [];
-    await until("one container runs", async () => (found = await this.containers(false)).length === 1);
+    await until("one container runs", async () => (found = await this.containers(false)).length === 1, PATIENCE_MS);
     return found[0]!;
   }
 

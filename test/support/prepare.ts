@@ -8,6 +8,7 @@
 import * as net from "node:net";
 import { ensurePrograms } from "./debian.ts";
 import type { Program } from "./debian.ts";
+import { ensureDocker } from "./docker-engine.ts";
 
 const PROGRAMS: readonly Program[] = [
   { command: "prometheus", debian: "prometheus", why: "analysis is tested against a real one" },
@@ -23,6 +24,7 @@ try {
     );
   }
   ensurePrograms(PROGRAMS);
+  await ensureDocker();
 } catch (error) {
   process.stderr.write(`prepare: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;

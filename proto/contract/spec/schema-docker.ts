@@ -80,6 +80,7 @@ const longMount = mapping({
 /** `SOURCE:TARGET[:ro]`, or a mapping. What looks like a path is one. */
 const mount = z
   .unknown()
+  .meta({ anyOf: [{ type: "string" }, { type: "object" }] })
   .transform((input) => {
     if (typeof input !== "string") return input;
     const [source, target, mode, ...more] = input.split(":");
@@ -105,6 +106,7 @@ const mount = z
 const LIMIT = "a limit, -1 for none";
 const ulimit = z
   .unknown()
+  .meta({ anyOf: [{ type: "integer", minimum: -1 }, { type: "object" }] })
   .transform((input) => (typeof input === "number" ? { soft: input, hard: input } : input))
   .pipe(mapping({ soft: whole(-1, MAX_ULIMIT, LIMIT), hard: whole(-1, MAX_ULIMIT, LIMIT) }));
 

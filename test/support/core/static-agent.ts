@@ -34,6 +34,8 @@ export class StaticAgent implements AsyncDisposable {
   readonly file: string;
   readonly state: string;
   process!: RunningProcess;
+  /** How long a state is waited for. */
+  patienceMs = 15_000;
   #admin = 0;
 
   constructor(folder = mkdtempSync(join(tmpdir(), "baton-static-"))) {
@@ -113,7 +115,7 @@ export class StaticAgent implements AsyncDisposable {
   async until(what: string, probe: (instances: readonly InstanceReport[]) => boolean): Promise<void> {
     let seen: readonly InstanceReport[] = [];
     try {
-      await until(what, async () => probe((seen = await this.instances())));
+      await until(what, async () => probe((seen = await this.instances())), this.patienceMs);
     } catch (error) {
       throw new Error(`${String(error)}; instances: ${JSON.stringify(seen)}; ${this.process.describe()}`);
     }

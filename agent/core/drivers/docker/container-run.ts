@@ -39,6 +39,11 @@ export interface RunWorld {
   readonly settled: (run: ContainerRun) => void;
 }
 
+interface Stop {
+  readonly signal: "SIGTERM" | "SIGKILL";
+  readonly graceMs: Millis;
+}
+
 export class ContainerRun {
   readonly asked: RunRequest;
   readonly run: DockerRun;
@@ -49,7 +54,10 @@ export class ContainerRun {
   #container: string;
   #seen: Seen | undefined;
   #logs: LogFollower | undefined;
-  #stop: { readonly signal: "SIGTERM" | "SIGKILL"; readonly graceMs: Millis } | undefined;
+  #stop: Stop | undefined;
+
+  /** What the engine has been asked to do of it. */
+  #saying: Stop | undefined;
 
   constructor(world: RunWorld, asked: RunRequest, run: DockerRun) {
     this.#world = world;
@@ -87,7 +95,7 @@ export class ContainerRun {
     }
   }
 
-  kill(signal: "SIGTERM" | "SIGKILL", graceMs: Millis): void {
+  kill(signal: Stop["signal"], graceMs: Millis): void {
     this.#stop = { signal, graceMs };
     if (this.#phase === "starting") this.#cut.abort();
     if (this.#phase === "up") void this.#carryOutStop();
@@ -180,6 +188,7 @@ export class ContainerRun {
       return;
     }
     if (seen.port === 0) {
+      if (before !== undefined) return; // its network is taken down: the event of its end is on the way
       this.#over(null, `its container has no address in network ${this.run.network}`);
       return;
     }
@@ -224,6 +233,8 @@ export class ContainerRun {
   async #carryOutStop(): Promise<void> {
     const { engine, log } = this.#world;
     const asked = this.#stop;
+    if (asked === this.#saying) return; // an app may take a second signal for "at once"
+    this.#saying = asked;
     try {
       if (asked?.signal === "SIGTERM") await engine.stop(this.#container, asked.graceMs);
       else await engine.kill(this.#container);
@@ -231,6 +242,7 @@ export class ContainerRun {
     } catch (error) {
       // Said again once the engine is back (sync).
       log.warn({ err: error, run: this.asked.id, signal: asked?.signal }, "a container could not be stopped now");
+      if (this.#saying === asked) this.#saying = undefined;
     }
   }
 }

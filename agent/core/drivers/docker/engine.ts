@@ -224,8 +224,8 @@ export class Engine {
   }
 }
 
-/** "paused" and "restarting" have a process too. */
-export const isRunning = (state: string): boolean => ["running", "paused", "restarting", "removing"].includes(state);
+/** "paused" has a process too. */
+export const isRunning = (state: string): boolean => ["running", "paused", "restarting"].includes(state);
 
 const mutable = (filters: Filters): Record<string, string[]> =>
   Object.fromEntries(Object.entries(filters).map(([key, values]) => [key, [...values]]));

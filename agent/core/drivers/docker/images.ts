@@ -68,8 +68,10 @@ export class Images {
 
   /** Once a later version runs: what of the same service is not wanted any more. `wanted`: images of living runs. */
   async tidy(service: string, retain: number, wanted: ReadonlySet<string>): Promise<void> {
+    // The newest is first: what a tag named before it moved on is not what is wanted under that tag.
+    const isNewest = (one: Brought): boolean => this.#brought.find(({ image }) => image === one.image) === one;
     const unused = this.#brought
-      .filter((one) => one.service === service && !wanted.has(one.image))
+      .filter((one) => one.service === service && !(wanted.has(one.image) && isNewest(one)))
       .sort((a, b) => b.atMs - a.atMs);
     for (const one of unused.slice(retain)) {
       const tagged = await this.#engine.image(one.image);
@@ -90,7 +92,10 @@ export class Images {
       await Promise.race([pull.done, aborted(signal)]);
     } finally {
       pull.listeners.delete(say);
-      if (pull.listeners.size === 0) pull.cut.abort();
+      if (pull.listeners.size === 0) {
+        this.#pulls.delete(key);
+        pull.cut.abort();
+      }
     }
   }
 
