@@ -9,11 +9,14 @@
  * Out      a write that does not go out at once is waited for; meanwhile only the newest assignment is kept.
  */
 import { status } from "@grpc/grpc-js";
+import type { ServerDuplexStream } from "@grpc/grpc-js";
 import type { Subscription } from "nats";
 import type { Applied, Assignment, Fence, Rejected } from "../../../proto/contract/assignment.ts";
 import { sessionId } from "../../../proto/contract/ids.ts";
 import { PROTOCOL_VERSION } from "../../../proto/contract/limits.ts";
 import { AssignmentKey } from "../../../proto/contract/nats-assignments.ts";
+import type { NatsLink } from "../../../proto/contract/nats-link.ts";
+import type { NatsNames } from "../../../proto/contract/nats.ts";
 import type { AgentMessage, ControllerMessage, Hello } from "../../../proto/contract/session.ts";
 import {
   decodeAgentMessage,
@@ -24,8 +27,19 @@ import {
 import type { Call, Farewell } from "../../../proto/contract/wire.ts";
 import { AgentEnvelope } from "../../../proto/gen/baton/v1/nats.ts";
 import type * as wire from "../../../proto/gen/baton/v1/session.ts";
-import type { Millis, Timer } from "../../../proto/kernel/clock.ts";
-import type { AgentStream, BridgeOptions } from "./bridges.ts";
+import type { Clock, Millis, Timer } from "../../../proto/kernel/clock.ts";
+import type { Log } from "../../../proto/kernel/log.ts";
+import type { Random } from "../../../proto/kernel/random.ts";
+
+export interface BridgeOptions {
+  readonly link: NatsLink;
+  readonly names: NatsNames;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+export type AgentStream = ServerDuplexStream<wire.AgentMessage, wire.ControllerMessage>;
 
 const HELLO_MS = 10_000;
 /** The agent gives up after 5 s; told why, it tries the next controller sooner. */
@@ -175,6 +189,8 @@ export class Bridge {
     if (read.kind === "invalid" || read.value.session !== this.#session || this.#ended) return;
     const { what } = read.value;
     if (what.kind === "welcome") {
+      // I4: a controller that was replaced hears the hello too.
+      if (what.welcome.epoch < Math.max(this.#epoch, this.#hello?.highestEpoch ?? 0)) return;
       this.#deadline?.cancel();
       this.#again?.cancel();
       this.#welcomed = true;

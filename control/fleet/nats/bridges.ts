@@ -6,29 +6,14 @@
  *       another: both are said first (Reconnect), so that they don't all come to that one at once.
  */
 import { status } from "@grpc/grpc-js";
-import type { ServerDuplexStream } from "@grpc/grpc-js";
 import type { Subscription } from "nats";
 import { SESSION } from "../../../proto/contract/limits.ts";
-import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { LEAD } from "../../../proto/contract/nats.ts";
-import type { NatsNames } from "../../../proto/contract/nats.ts";
 import { decodeCall } from "../../../proto/contract/wire.ts";
 import type { Call } from "../../../proto/contract/wire.ts";
-import type * as wire from "../../../proto/gen/baton/v1/session.ts";
-import type { Clock, Timer } from "../../../proto/kernel/clock.ts";
-import type { Log } from "../../../proto/kernel/log.ts";
-import type { Random } from "../../../proto/kernel/random.ts";
+import type { Timer } from "../../../proto/kernel/clock.ts";
 import { Bridge } from "./bridge.ts";
-
-export interface BridgeOptions {
-  readonly link: NatsLink;
-  readonly names: NatsNames;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-}
-
-export type AgentStream = ServerDuplexStream<wire.AgentMessage, wire.ControllerMessage>;
+import type { AgentStream, BridgeOptions } from "./bridge.ts";
 
 /** Without NATS for so long, a controller is of no use to its agents. */
 const LINK_LOST_MS = 3_000;

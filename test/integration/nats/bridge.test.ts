@@ -7,7 +7,7 @@ import type { AssignedService } from "../../../proto/contract/assignment.ts";
 import { assignmentHash } from "../../../proto/contract/canonical.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { natsNames } from "../../../proto/contract/nats.ts";
-import { decodeAgentEnvelope } from "../../../proto/contract/wire.ts";
+import { decodeAgentEnvelope, encodeControllerEnvelope } from "../../../proto/contract/wire.ts";
 import type { AgentEnvelope } from "../../../proto/contract/wire.ts";
 import { AgentSessionService } from "../../../proto/gen/baton/v1/session.ts";
 import type { AgentSessionServer } from "../../../proto/gen/baton/v1/session.ts";
@@ -122,9 +122,17 @@ test.concurrent(
     expect(agent.ends).toEqual([]);
     const hello = ups.findLast(({ what }) => what.kind === "hello")?.what;
     expect(hello).toMatchObject({ hello: { highestEpoch: 1, applied: { generation: 1 } } });
+    // I4: one that was replaced answers the hello too, and late.
+    const { session } = ups.findLast(({ what }) => what.kind === "hello")!;
+    const welcome = { epoch: 1, session, reportEveryMs: 1_000, leaseMs: 5_000 };
+    link.connection.publish(
+      natsNames(cluster).down("host-1"),
+      encodeControllerEnvelope({ session, what: { kind: "welcome", welcome } }),
+    );
     second.want("host-1", [shop(2)]);
     await until("it is confirmed", () => second.synced("host-1"));
     expect(agent.assignments.map(({ epoch }) => epoch)).toEqual([1, 2]);
+    expect(agent.welcomes).toHaveLength(2);
   },
 );
 
