@@ -1,7 +1,12 @@
-/** What every engine behind the Store port must do. Call it from a test file with a way to open the same store again. */
+/**
+ * What every engine behind the Store port must do: call `storeContract` from a test file with a way to open the same store
+ * again; and `severalWriters` where several may have it open at once.
+ */
+import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
-import type { Change, NewEvent, Store } from "../../control/store/store.ts";
+import type { Batch, Change, NewEvent, Store } from "../../control/store/store.ts";
 import type { HostTrack } from "../../control/model/rollout.ts";
+import { until } from "./processes.ts";
 import { entry, host, revision, rollout } from "./samples.ts";
 
 export interface Subject {
@@ -195,5 +200,247 @@ export function storeContract(name: string, subject: Subject): void {
     expect(kept[0]).toBe(id(0));
     expect(kept.at(-1)).toBe(id(105));
     await store.close();
+  });
+
+  test(`${name}: a batch of several MiB that nothing compresses is there whole, and can be changed again`, async () => {
+    const { store, reopen } = await subject.fresh();
+    const noise = (bytes: number): string => randomBytes(bytes).toString("base64");
+    const ledger = (evidence: string): Change => ({
+      kind: "ledger",
+      ledger: {
+        ...{
+          rollout: rollout().id,
+          service: "shop",
+          baseline: {},
+          end: null,
+          unexplained: 0,
+          pending: [],
+          evidence: [],
+        },
+        notes: [{ atMs: 1, host: "h", cause: "connect_failed", count: 1, explanation: evidence }],
+      },
+    });
+    const explanations = async (of: Store): Promise<(string | undefined)[]> =>
+      (await of.load()).ledgers.map(({ notes }) => notes[0]?.explanation);
+    const [long, longer] = [noise(2 << 20), noise(3 << 20)];
+    await store.commit(1, [shop, { kind: "rollout", rollout: rollout(), expect: -1, entries: [] }, ledger(long)]);
+    expect(await explanations(store)).toEqual([long]);
+    await store.commit(1, [ledger(longer)]);
+    await store.close();
+    const again = await reopen();
+    expect(await explanations(again)).toEqual([longer]);
+    await again.commit(1, [ledger("short")]);
+    await again.commit(1, [event("after")]);
+    expect(await explanations(again)).toEqual(["short"]);
+    await again.close();
+  });
+
+  test(`${name}: a journal is read whole and in order, however long it is, while it grows and after opening again`, async () => {
+    const { store, reopen } = await subject.fresh();
+    let open = store;
+    let now = rollout({ id: "shop-r1 ö.*>/=" });
+    const said: string[] = [];
+    await open.commit(1, [shop, { kind: "rollout", rollout: now, expect: -1, entries: [] }]);
+    for (const count of [1, 62, 1, 1, 200, 0, 3]) {
+      const entries = Array.from({ length: count }, (_, i) => {
+        return entry(now, { change: now.change + 1 + i, message: `entry ${said.length + i}` });
+      });
+      said.push(...entries.map(({ message }) => message));
+      const next = { ...now, change: now.change + Math.max(1, count) };
+      await open.commit(1, [{ kind: "rollout", rollout: next, expect: now.change, entries }]);
+      now = next;
+      expect((await open.journal(now.id)).map(({ message }) => message)).toEqual(said);
+      await open.close();
+      open = await reopen();
+      expect((await open.journal(now.id)).map(({ message }) => message)).toEqual(said);
+    }
+    expect(await open.journal("none")).toEqual([]);
+    await open.close();
+  });
+
+  test(`${name}: the newest events are kept, and no number is used again`, async () => {
+    const { store, reopen } = await subject.fresh();
+    const many = (from: number, count: number): Change[] =>
+      Array.from({ length: count }, (_, i) => event(`event ${from + i}`));
+    for (let from = 1; from <= 10_500; from += 1_500) await store.commit(1, many(from, 1_500));
+    await store.close();
+    const again = await reopen();
+    expect(await again.commit(1, many(10_501, 1))).toMatchObject({ kind: "ok", events: [{ seq: 10_501 }] });
+    const kept = await again.events({ afterSeq: 0, service: "", limit: 20_000 });
+    expect(kept).toHaveLength(10_000);
+    expect([kept[0]?.message, kept.at(-1)?.message]).toEqual(["event 502", "event 10501"]);
+    expect(kept.every(({ seq }, i) => seq === 502 + i)).toBe(true);
+    await again.close();
+  });
+
+  test(`${name}: a service that is forgotten and stored again has nothing of what it had`, async () => {
+    const { store, reopen } = await subject.fresh();
+    const began: Change = { kind: "rollout", rollout: rollout(), expect: -1, entries: [entry(rollout())] };
+    await store.commit(1, [shop, { kind: "revision", revision: revision(1) }, began]);
+    const [v2, second] = [revision(1, { version: "v2" }), rollout({ id: "shop-r1-second", hosts: [track("a")] })];
+    await store.commit(1, [
+      { kind: "forget-service", service: "shop" },
+      shop,
+      { kind: "revision", revision: v2 },
+      { kind: "rollout", rollout: second, expect: -1, entries: [entry(second)] },
+    ]);
+    await store.close();
+    const again = await reopen();
+    const state = await again.load();
+    expect([state.revisions, state.rollouts]).toEqual([[v2], [second]]);
+    expect(await again.journal(rollout().id)).toEqual([]);
+    expect(await again.journal(second.id)).toEqual([entry(second)]);
+    await again.close();
+  });
+
+  test(`${name}: what names something that is not stored is refused, and nothing of its batch is kept`, async () => {
+    const { store } = await subject.fresh();
+    const page: Change = { kind: "host", host: host("host-1") };
+    await expect(store.commit(1, [page, { kind: "revision", revision: revision(1) }])).rejects.toThrow();
+    expect((await store.load()).hosts).toEqual([]);
+    await store.close();
+  });
+}
+
+/** A subject that several may have open at once, each on a connection of its own. */
+export interface SharedSubject {
+  fresh(): Promise<() => Promise<Store>>;
+}
+
+/** What a follower was told. */
+export function listen(store: Store): {
+  readonly batches: Batch[];
+  readonly gaps: string[];
+  readonly stop: () => void;
+} {
+  const heard = { batches: [] as Batch[], gaps: [] as string[] };
+  const stop = store.follow({
+    committed: (batch) => void heard.batches.push(batch),
+    gap: (why) => void heard.gaps.push(why),
+  });
+  return { ...heard, stop };
+}
+
+export function severalWriters(name: string, subject: SharedSubject): void {
+  const hostChange = (of: string, software = "test"): Change => ({ kind: "host", host: host(of, { software }) });
+
+  test(`${name}: once another has raised the epoch, the writer before changes nothing, though it was not told`, async () => {
+    const open = await subject.fresh();
+    const [first, second] = [await open(), await open()];
+    expect(await first.raiseEpoch(1)).toEqual({ kind: "ok" });
+    await first.load();
+    expect(await first.commit(1, [hostChange("a")])).toMatchObject({ kind: "ok" });
+    expect(await second.raiseEpoch(2)).toEqual({ kind: "ok" });
+    expect(await first.commit(1, [hostChange("b")])).toEqual({ kind: "fenced", epoch: 2 });
+    expect((await second.load()).hosts.map((h) => h.name)).toEqual(["a"]);
+    expect(await second.commit(2, [hostChange("c")])).toMatchObject({ kind: "ok" });
+    expect(await first.commit(1, [hostChange("b")])).toEqual({ kind: "fenced", epoch: 2 });
+    expect((await first.load()).hosts.map((h) => h.name)).toEqual(["a", "c"]);
+    for (const store of [first, second]) await store.close();
+  });
+
+  test(`${name}: of many that raise the epoch to one number, one does`, async () => {
+    const open = await subject.fresh();
+    const stores = await Promise.all([open(), open(), open(), open()]);
+    for (let to = 1; to <= 5; to++) {
+      const answers = await Promise.all(stores.map((store) => store.raiseEpoch(to)));
+      expect(answers.filter(({ kind }) => kind === "ok")).toHaveLength(1);
+      expect(answers.filter(({ kind }) => kind === "taken")).toEqual(
+        Array.from({ length: 3 }, () => ({ kind: "taken", epoch: to })),
+      );
+    }
+    await Promise.all(stores.map((store) => store.close()));
+  });
+
+  test(`${name}: a follower is told every batch of the others', whole, in order, once, and none of its own`, async () => {
+    const open = await subject.fresh();
+    const [writer, reader] = [await open(), await open()];
+    await writer.raiseEpoch(1);
+    await writer.load();
+    await writer.commit(1, [shop, hostChange("early")]);
+    const heard = listen(reader);
+    await reader.load();
+    const at = reader.position;
+    const began = rollout({ hosts: [track("a"), track("b")] });
+    const moved = { ...began, change: 1, hosts: [began.hosts[0]!, { ...began.hosts[1]!, stage: "starting" as const }] };
+    await writer.commit(1, [{ kind: "rollout", rollout: began, expect: -1, entries: [entry(began)] }, event("one")]);
+    await writer.commit(1, [event("two"), { kind: "rollout", rollout: moved, expect: 0, entries: [] }, event("three")]);
+    for (let n = 0; n < 50; n++) await writer.commit(1, [hostChange("h", String(n))]);
+    await writer.commit(1, [hostChange("huge", randomBytes(1_500_000).toString("base64"))]);
+    await until("all is heard", () => heard.batches.length === 53);
+
+    expect(heard.batches.map(({ seq }) => seq)).toEqual(Array.from({ length: 53 }, (_, i) => at + 1 + i));
+    expect(heard.batches[0]).toMatchObject({ epoch: 1, events: [{ message: "one" }] });
+    expect(heard.batches[0]?.changes[0]).toEqual({
+      kind: "rollout",
+      rollout: began,
+      expect: -1,
+      entries: [entry(began)],
+    });
+    expect(heard.batches[1]?.events.map(({ message }) => message)).toEqual(["two", "three"]);
+    expect(heard.batches[1]?.changes).toEqual([
+      event("two"),
+      { kind: "rollout", rollout: moved, expect: 0, entries: [] },
+      event("three"),
+    ]);
+    expect(heard.batches.slice(2, 52).map(({ changes }) => changes)).toEqual(
+      Array.from({ length: 50 }, (_, n) => [hostChange("h", String(n))]),
+    );
+    expect((await reader.events({ afterSeq: 0, service: "", limit: 10 })).map(({ message }) => message)).toEqual([
+      "one",
+      "two",
+      "three",
+    ]);
+    expect(await reader.journal(began.id)).toEqual([entry(began)]);
+
+    // It takes over: what it knows from hearing is what it writes on.
+    expect(await reader.raiseEpoch(2)).toEqual({ kind: "ok" });
+    expect(
+      await reader.commit(2, [{ kind: "rollout", rollout: { ...moved, change: 2 }, expect: 1, entries: [] }]),
+    ).toMatchObject({ kind: "ok" });
+    expect(heard.batches).toHaveLength(53);
+    expect(heard.gaps).toEqual([]);
+    const third = await open();
+    expect((await third.load()).rollouts).toEqual([{ ...moved, change: 2 }]);
+    expect((await third.load()).hosts).toHaveLength(3);
+    for (const store of [writer, reader, third]) await store.close();
+  });
+
+  test(`${name}: what one loads while another commits all the while is one moment's state, and goes on from there`, async () => {
+    const open = await subject.fresh();
+    const [writer, reader] = [await open(), await open()];
+    await writer.raiseEpoch(1);
+    await writer.load();
+    let now = rollout({ hosts: Array.from({ length: 200 }, (_, i) => track(`host-${i}`)) });
+    await writer.commit(1, [shop, { kind: "rollout", rollout: now, expect: -1, entries: [] }]);
+    const stop = new AbortController();
+    const writing = (async () => {
+      for (let n = 1; !stop.signal.aborted; n++) {
+        // Each change is told on two hosts and in the service: a mixture of two moments shows.
+        const hosts = now.hosts.map((t, i) => (i === n % 200 || i === (n + 100) % 200 ? { ...t, sinceMs: n } : t));
+        const next = { ...now, hosts, change: n };
+        const service: Change = { kind: "service", service: { name: "shop", stable: n, previous: 0, newest: n } };
+        const answer = await writer.commit(1, [
+          service,
+          { kind: "rollout", rollout: next, expect: n - 1, entries: [] },
+        ]);
+        expect(answer.kind).toBe("ok");
+        now = next;
+      }
+    })();
+    const heard = listen(reader);
+    for (let n = 0; n < 10; n++) {
+      heard.batches.length = 0;
+      const state = await reader.load();
+      const change = state.rollouts[0]?.change ?? -1;
+      expect(state.services[0]?.newest).toBe(change === 0 ? 1 : change);
+      expect(Math.max(...(state.rollouts[0]?.hosts ?? []).map(({ sinceMs }) => sinceMs))).toBe(Math.max(1, change));
+      await until("it is told what comes next", () => heard.batches.length > 0);
+      expect(heard.batches[0]?.changes[1]).toMatchObject({ kind: "rollout", expect: change });
+    }
+    stop.abort();
+    await writing;
+    expect(heard.gaps).toEqual([]);
+    for (const store of [writer, reader]) await store.close();
   });
 }

@@ -1,0 +1,249 @@
+/**
+ * A KV bucket as the store sees it: keys with revisions, compare-and-set, one pass over all records. Reads are answered by
+ * the server that leads the stream, never by one that lags (`allow_direct` is off); a pass may run on one that lags, so
+ * whoever reads by it says how far it has to come.
+ *
+ * Errors  rejects with the client's NatsError; `explain` makes a sentence of it.
+ */
+import { DeliverPolicy, Empty, headers, NatsError } from "nats";
+import type { JetStreamClient, JetStreamManager, NatsConnection, StreamInfo } from "nats";
+import type { NatsLink } from "../../../proto/contract/nats-link.ts";
+import { sleep } from "../../../proto/kernel/clock.ts";
+import type { Clock, Millis } from "../../../proto/kernel/clock.ts";
+import { StoreUnusable } from "../store.ts";
+import { codeOf, faultOf, isPassing, sentence, streamIsGone } from "./errors.ts";
+import type { Fault } from "./errors.ts";
+import { configOf, differences } from "./stream.ts";
+import type { Shape } from "./stream.ts";
+
+/** One write or read is waited for so long. */
+export const ATTEMPT_MS: Millis = 1_500;
+const API_MS: Millis = 2_000;
+/** A new stream, and one that lost its leader, has nobody who answers for it for a moment. */
+export const PATIENCE_MS: Millis = 3_000;
+const PAUSE_MS: Millis = 100;
+/** A pass that brings nothing for so long has failed. */
+const PASS_IDLE_MS: Millis = 5_000;
+/** Records of a pass that are asked for ahead. */
+const AT_A_TIME = 2_000;
+const DEL = "DEL";
+const OPERATION = "KV-Operation";
+/** Headers of a message count towards its size. */
+const HEADERS_ROOM = 1_024;
+
+export interface Entry {
+  readonly key: string;
+  /** The stream's sequence: grows with every write to the bucket. */
+  readonly revision: number;
+  /** Null: deleted, and a marker holds its revision. */
+  readonly value: Uint8Array | null;
+}
+
+export type Put =
+  { readonly kind: "ok"; readonly revision: number } | { readonly kind: Fault; readonly error: unknown };
+
+export interface BucketOptions extends Shape {
+  readonly link: NatsLink;
+  readonly clock: Clock;
+}
+
+export class Bucket {
+  readonly name: string;
+  readonly #stream: string;
+  readonly #prefix: string;
+  readonly #o: BucketOptions;
+  readonly #link: NatsLink;
+  readonly #clock: Clock;
+  readonly #js: JetStreamClient;
+  #jsm: JetStreamManager | undefined;
+  replicas = 1;
+
+  constructor(options: BucketOptions) {
+    this.#o = options;
+    this.name = options.name;
+    this.#link = options.link;
+    this.#clock = options.clock;
+    this.#stream = `KV_${this.name}`;
+    this.#prefix = `$KV.${this.name}.`;
+    this.#js = options.link.connection.jetstream({ timeout: ATTEMPT_MS });
+  }
+
+  get #nc(): NatsConnection {
+    return this.#link.connection;
+  }
+
+  /** The largest value that one message takes. */
+  get valueBytes(): number {
+    return (this.#nc.info?.max_payload ?? 1 << 20) - HEADERS_ROOM;
+  }
+
+  explain(doing: string, error: unknown): string {
+    if (error instanceof StoreUnusable) return error.message;
+    return this.#link.connected ? sentence(this.#nc, this.name, doing, error) : this.#link.trouble;
+  }
+
+  gone(): string {
+    return (
+      `the bucket ${this.name} is gone from NATS at ${this.#nc.getServer()}: it was deleted, and with it what this ` +
+      "fleet's controllers knew"
+    );
+  }
+
+  /** Creates it where it is missing. Rejects with StoreUnusable when it is not one of ours. */
+  async open(): Promise<void> {
+    const jsm = await this.#manager();
+    const wanted = configOf(this.#o, this.#nc.info?.cluster === undefined ? 1 : 3);
+    let info: StreamInfo;
+    try {
+      info = await jsm.streams.info(this.#stream);
+    } catch (error) {
+      if (!streamIsGone(error)) throw error;
+      info = await jsm.streams.add(wanted);
+    }
+    const wrong = differences(info.config, wanted);
+    if (wrong.length > 0) {
+      throw new StoreUnusable(
+        `the bucket ${this.name} on NATS at ${this.#nc.getServer()} was not made by Baton, or was changed: its ` +
+          `${wrong.join(", ")} ${wrong.length === 1 ? "differs" : "differ"}; set it right or name another fleet with --cluster`,
+      );
+    }
+    this.replicas = info.config.num_replicas;
+  }
+
+  /** Tries again what may be tried again, while servers are electing who leads. */
+  async patiently<T>(forMs: Millis, work: () => Promise<T>): Promise<T> {
+    const until = this.#clock.monotonic() + forMs;
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!this.#passing(error) || this.#clock.monotonic() > until) throw error;
+      }
+      await sleep(this.#clock, PAUSE_MS);
+    }
+  }
+
+  /** Servers are electing who leads, or start: it may be over in a moment. */
+  #passing(error: unknown): boolean {
+    return this.#link.connected && isPassing(this.#nc, error);
+  }
+
+  /** The newest revision that was ever given out in it; 0: it is new. */
+  async newest(): Promise<number> {
+    return (await (await this.#manager()).streams.info(this.#stream)).state.last_seq;
+  }
+
+  async exists(): Promise<boolean> {
+    try {
+      await (await this.#manager()).streams.info(this.#stream);
+      return true;
+    } catch (error) {
+      if (streamIsGone(error)) return false;
+      throw error;
+    }
+  }
+
+  /** Undefined: never written, or erased. */
+  async get(key: string): Promise<Entry | undefined> {
+    return this.patiently(PATIENCE_MS, () => this.#get(key));
+  }
+
+  async #get(key: string): Promise<Entry | undefined> {
+    const jsm = await this.#manager();
+    try {
+      const found = await jsm.streams.getMessage(this.#stream, { last_by_subj: this.#prefix + key });
+      const deleted = found.header.get(OPERATION) !== "";
+      return { key, revision: found.seq, value: deleted ? null : found.data };
+    } catch (error) {
+      if (error instanceof NatsError && !streamIsGone(error) && (error.code === "404" || codeOf(error) === 10037))
+        return;
+      throw error;
+    }
+  }
+
+  /** `expected`: the key's revision now, 0 for none. Null deletes: a marker keeps its place in the order of revisions. */
+  async put(key: string, value: Uint8Array | null, expected: number): Promise<Put> {
+    try {
+      const set = headers();
+      if (value === null) set.set(OPERATION, DEL);
+      const expect = this.#o.only === null ? { lastSubjectSequence: expected } : { lastSequence: expected };
+      const ack = await this.#js.publish(this.#prefix + key, value ?? Empty, { headers: set, expect });
+      return { kind: "ok", revision: ack.seq };
+    } catch (error) {
+      return { kind: faultOf(error, this.replicas), error };
+    }
+  }
+
+  /** Takes one revision away for good, and no other of its key. */
+  async erase(revision: number): Promise<void> {
+    try {
+      await (await this.#manager()).streams.deleteMessage(this.#stream, revision, false);
+    } catch (error) {
+      if (codeOf(error) !== 10057 && codeOf(error) !== 10043) throw error;
+    }
+  }
+
+  /** Takes all keys like this away for good. */
+  async purge(keys: string): Promise<void> {
+    await (await this.#manager()).streams.purge(this.#stream, { filter: this.#prefix + keys });
+  }
+
+  /** Their names alone. */
+  async keys(like: string): Promise<readonly string[]> {
+    const jsm = await this.#manager();
+    const { state } = await jsm.streams.info(this.#stream, { subjects_filter: this.#prefix + like });
+    return Object.keys(state.subjects ?? {}).map((subject) => subject.slice(this.#prefix.length));
+  }
+
+  /**
+   * Every key of one token, once at least and the newer value later, up to `upTo` at least, a revision that one of them
+   * has; 0: there are none. `valued` false: values are empty, unless null.
+   */
+  async pass(valued: boolean, upTo: number, take: (entry: Entry) => void): Promise<void> {
+    if (upTo === 0) return;
+    let come = 0;
+    const consumer = await this.#js.consumers.get(this.#stream, {
+      filterSubjects: `${this.#prefix}*`,
+      deliver_policy: DeliverPolicy.LastPerSubject,
+      headers_only: !valued,
+    });
+    const messages = await consumer.consume({ max_messages: AT_A_TIME });
+    const idle = (): void => messages.stop();
+    let timer = this.#clock.after(PASS_IDLE_MS, idle);
+    let done = false;
+    try {
+      for await (const message of messages) {
+        timer.cancel();
+        timer = this.#clock.after(PASS_IDLE_MS, idle);
+        const deleted = (message.headers?.get(OPERATION) ?? "") !== "";
+        const key = message.subject.slice(this.#prefix.length);
+        take({ key, revision: message.seq, value: deleted ? null : message.data });
+        come = Math.max(come, message.seq);
+        done = message.info.pending === 0 && come >= upTo;
+        if (done) break;
+      }
+    } finally {
+      timer.cancel();
+      messages.stop();
+      await consumer.delete().catch(() => undefined);
+    }
+    if (!done)
+      throw new Error(`${this.name} could not be read to its end: nothing came for ${String(PASS_IDLE_MS)} ms`);
+  }
+
+  /** Values as servers tell of them once they are stored. Never waits; a lost connection loses some. */
+  listen(told: (revision: number, value: Uint8Array) => void): () => void {
+    const subscription = this.#nc.subscribe(this.#o.told ?? this.#prefix, {
+      callback: (error, message) => {
+        const revision = Number(message.headers?.get("Nats-Sequence") ?? 0);
+        const deleted = (message.headers?.get(OPERATION) ?? "") !== "";
+        if (error === null && revision > 0 && !deleted) told(revision, message.data);
+      },
+    });
+    return () => subscription.unsubscribe();
+  }
+
+  async #manager(): Promise<JetStreamManager> {
+    return (this.#jsm ??= await this.#nc.jetstreamManager({ checkAPI: false, timeout: API_MS }));
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * The state as of the newest head, read in one pass while others go on writing.
+ *
+ * A record may be of any batch up to now; so the batches from the head that stood before the pass to the one that stood
+ * after it are applied over what was read, in order. The first head says how far the pass has to come: the server that
+ * it runs on may lag.
+ *
+ * Errors  rejects when the bucket holds no head, or nothing whole could be read in `TRIES` tries.
+ * Cost    one message a record; 10,000 hosts with their counts take about a second.
+ */
+import type { Clock, Millis } from "../../../proto/kernel/clock.ts";
+import { sleep } from "../../../proto/kernel/clock.ts";
+import { PartsGone, unpack } from "./batches.ts";
+import type { Bucket } from "./bucket.ts";
+import { decode, readManifest, readSlice } from "./codec.ts";
+import { EMPTY, readHead } from "./head.ts";
+import type { Head, StoredBatch } from "./head.ts";
+import { HEAD, sliced } from "./keys.ts";
+import { Records } from "./records.ts";
+import { State } from "./state.ts";
+import type { Applied } from "./state.ts";
+
+const TRIES = 4;
+const PAUSE_MS: Millis = 100;
+/** Heads that were committed during the pass are on their way. */
+const HEARD_MS: Millis = 1_000;
+
+export interface Heard {
+  readonly head: Head;
+  readonly batch: StoredBatch;
+}
+
+export interface Loaded {
+  readonly state: State;
+  readonly records: Records;
+  readonly head: Head;
+  /** The head's batch, whose records may not all be written. */
+  readonly newest: Applied;
+}
+
+export interface Buckets {
+  readonly head: Bucket;
+  readonly records: Bucket;
+}
+
+/** The head is not there: the bucket was emptied by hand. */
+export class NoHead extends Error {}
+
+export async function readNewest(bucket: Bucket): Promise<Head> {
+  const entry = await bucket.get(HEAD);
+  if (entry?.value == null) {
+    throw new NoHead(`the bucket ${bucket.name} has lost its head: it was deleted or emptied while Baton ran`);
+  }
+  return readHead(bucket.name, entry.revision, entry.value);
+}
+
+/** `heard` holds, and goes on to hold, every batch that was told since before this was called. */
+export async function load(from: Buckets, clock: Clock, heard: readonly Heard[]): Promise<Loaded> {
+  let why = "";
+  for (let tried = 0; tried < TRIES; tried++) {
+    if (tried > 0) await sleep(clock, PAUSE_MS);
+    try {
+      const loaded = await once(from, clock, heard);
+      if (typeof loaded !== "string") return loaded;
+      why = loaded;
+    } catch (error) {
+      if (!(error instanceof PartsGone)) throw error;
+      why = error.message;
+    }
+  }
+  throw new Error(`${from.records.name} could not be read as a whole: ${why}`);
+}
+
+async function once(
+  { head: heads, records: bucket }: Buckets,
+  clock: Clock,
+  heard: readonly Heard[],
+): Promise<Loaded | string> {
+  const first = await readNewest(heads);
+  const firstBatch = await unpack(bucket, first);
+  const state = new State();
+  const records = new Records(bucket, clock);
+  const found = new Map<string, Uint8Array>();
+  await bucket.pass(true, first.meta.records, (entry) => {
+    records.note(entry);
+    if (entry.value === null) found.delete(entry.key);
+    else found.set(entry.key, entry.value);
+  });
+  const torn = absorb(state, found);
+  state.assemble();
+
+  const last = await readNewest(heads);
+  const batches = new Map([[first.meta.seq, { head: first, batch: firstBatch }]]);
+  const gather = (): boolean => {
+    for (const one of heard) batches.set(one.head.meta.seq, one);
+    for (let seq = first.meta.seq; seq <= last.meta.seq; seq++) if (!batches.has(seq)) return false;
+    return true;
+  };
+  if (last.meta.seq > first.meta.seq) batches.set(last.meta.seq, { head: last, batch: await unpack(bucket, last) });
+  for (let waited = 0; !gather(); waited += PAUSE_MS) {
+    if (waited >= HEARD_MS) return "others commit faster than it is read";
+    await sleep(clock, PAUSE_MS);
+  }
+  let newest: Applied | undefined;
+  for (let seq = first.meta.seq; seq <= last.meta.seq; seq++) {
+    const one = batches.get(seq);
+    // A raised epoch repeats the batch before.
+    if (one === undefined || (one.head.meta.raised && seq > first.meta.seq)) continue;
+    if (one.head.meta.anew && seq > first.meta.seq) return "the buckets were emptied meanwhile";
+    newest = state.apply(one.batch);
+    for (const key of newest.touched) torn.delete(key);
+  }
+  const missing = state.missing();
+  if (missing !== "") return `${missing} are missing`;
+  for (const key of torn) if (state.record(key) === undefined) return `the record ${key} is not whole`;
+  const { meta } = last;
+  state.seq = meta.seq;
+  state.epoch = meta.epoch;
+  state.id = meta.id;
+  state.events.newest = Math.max(state.events.newest, meta.events);
+  return { state, records, head: last, newest: newest ?? state.apply(EMPTY) };
+}
+
+/** Answers the records that were sliced and could not be put together. */
+function absorb(state: State, found: ReadonlyMap<string, Uint8Array>): Set<string> {
+  const torn = new Set<string>();
+  for (const [key, bytes] of found) {
+    if (sliced(key) !== undefined) continue;
+    const whole = joined(key, bytes, found);
+    if (whole === undefined) torn.add(key);
+    else state.absorb(key, decode(whole));
+  }
+  return torn;
+}
+
+function joined(key: string, bytes: Uint8Array, found: ReadonlyMap<string, Uint8Array>): Uint8Array | undefined {
+  const manifest = readManifest(bytes);
+  if (manifest === undefined) return bytes;
+  const pieces: Uint8Array[] = [];
+  for (let n = 0; n < manifest.slices; n++) {
+    const piece = readSlice(found.get(`more/${String(n)}/${key}`) ?? new Uint8Array());
+    if (piece.gen !== manifest.gen) return undefined;
+    pieces.push(piece.bytes);
+  }
+  return Buffer.concat(pieces);
+}

@@ -1,0 +1,101 @@
+/** Stores on NATS for tests: fleets of their own on shared servers, and links that fail on purpose. */
+import type { JetStreamClient, NatsConnection, Subscription } from "nats";
+import type { NatsBackedStore } from "../../../control/store/nats/nats-store.ts";
+import { openNatsStore } from "../../../control/store/nats/open.ts";
+import type { NatsLink } from "../../../proto/contract/nats-link.ts";
+import { natsNames } from "../../../proto/contract/nats.ts";
+import type { Log } from "../../../proto/kernel/log.ts";
+import { silentLog } from "../../../proto/kernel/log.ts";
+import { systemClock } from "../../../proto/runtime/system-clock.ts";
+import type { NatsServers } from "../../support/nats.ts";
+
+let fleets = 0;
+/** A fleet that no other test knows. */
+export const fleet = (): string => `fleet-${String(++fleets)}`;
+
+export const storeOn = (link: NatsLink, cluster: string, log: Log = silentLog): Promise<NatsBackedStore> =>
+  openNatsStore({ link, names: natsNames(cluster), clock: systemClock, log });
+
+/** On a connection of its own, which is closed with it. */
+export async function open(nats: NatsServers, cluster: string): Promise<NatsBackedStore> {
+  const link = await nats.link();
+  const store = await storeOn(link, cluster);
+  const close = store.close.bind(store);
+  store.close = async () => {
+    await close();
+    await link.close();
+  };
+  return store;
+}
+
+/** What a store publishes through it is passed on, or held back for good, as `passes` says of each key. */
+export class FaultyLink implements NatsLink {
+  readonly connection: NatsConnection;
+  passes: (key: string) => boolean = () => true;
+  /** What is said to plain subscriptions is not heard. */
+  deaf = false;
+  /** Keys that were held back. */
+  readonly held: string[] = [];
+  /** Sends what was held back, as a writer would that was stopped and goes on. */
+  readonly release: (() => void)[] = [];
+  readonly #link: NatsLink;
+
+  constructor(link: NatsLink) {
+    this.#link = link;
+    this.connection = new Proxy(link.connection, {
+      get: (target, name) => {
+        if (name === "jetstream") {
+          return (...args: Parameters<NatsConnection["jetstream"]>) => this.#faulty(target.jetstream(...args));
+        }
+        if (name === "subscribe") return this.#subscribe.bind(this);
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
+  }
+
+  get connected(): boolean {
+    return this.#link.connected;
+  }
+
+  get trouble(): string {
+    return this.#link.trouble;
+  }
+
+  follow(listener: (connected: boolean) => void): () => void {
+    return this.#link.follow(listener);
+  }
+
+  close(): Promise<void> {
+    return this.#link.close();
+  }
+
+  #subscribe(...[subject, options]: Parameters<NatsConnection["subscribe"]>): Subscription {
+    const callback = options?.callback;
+    if (callback === undefined) return this.#link.connection.subscribe(subject, options);
+    return this.#link.connection.subscribe(subject, {
+      ...options,
+      callback: (error, message) => {
+        if (!this.deaf) callback(error, message);
+      },
+    });
+  }
+
+  #faulty(js: JetStreamClient): JetStreamClient {
+    const publish: JetStreamClient["publish"] = (subject, data, options) => {
+      const key = subject.split(".").slice(2).join(".");
+      if (this.passes(key)) return js.publish(subject, data, options);
+      this.held.push(key);
+      return new Promise((resolve, reject) => {
+        this.release.push(() => void js.publish(subject, data, options).then(resolve, reject));
+      });
+    };
+    return new Proxy(js, {
+      get: (target, name) => {
+        if (name === "publish") return publish;
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
+  }
+}
