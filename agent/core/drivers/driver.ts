@@ -33,6 +33,8 @@ export interface RunState {
   readonly exit: RunExit | null;
   /** Set when it could not be started, or is not there any more. */
   readonly error: string | null;
+  /** false: with that error nothing of it was begun (its image can't be had); trying again is no restart of anything. */
+  readonly begun?: false;
 }
 
 export interface RunExit {

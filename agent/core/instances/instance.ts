@@ -44,6 +44,8 @@ export class Instance {
   #state: InstanceState = "starting";
   /** Of the process that ended last. */
   #wasReady = false;
+  /** The last try began nothing. */
+  #unbegun = false;
   #portTries = 0;
   #outputFrom = 0;
 
@@ -224,7 +226,7 @@ export class Instance {
       return;
     }
     const process = `${id}.${String(starts + 1)}`;
-    const restarts = starts === 0 ? 0 : this.#record.restarts + 1;
+    const restarts = this.#record.restarts + (starts === 0 || this.#unbegun ? 0 : 1);
     this.#record = { ...this.#record, port, process, starts: starts + 1, restarts, up: false };
     this.#outputFrom = this.#world.output.size(id);
     this.#wasReady = false;
@@ -248,6 +250,7 @@ export class Instance {
     const { exit, error } = run;
     this.#driver.forget(run.id);
     this.#note = "";
+    this.#unbegun = run.begun === false;
     const ranMs = exit === null ? 0 : Math.max(0, exit.atMs - run.startedAtMs);
     const wasReady = this.#health?.wasReady ?? this.#wasReady;
     if (exit !== null) this.#record = { ...this.#record, exit: { code: exit.code, signal: exit.signal } };

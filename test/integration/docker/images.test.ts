@@ -27,6 +27,10 @@ test(
     expect(await failed({ image: missing, credentialsFile: "registry" }, "v2")).toMatch(
       /^image .*shop:v9 can't be pulled: .*(manifest unknown|not found)/,
     );
+    expect((await agent.instances()).find(({ version }) => version === "v2")).toMatchObject({
+      restarts: 0,
+      exit: null,
+    });
     expect(await failed({ image: there }, "v3")).toMatch(/can't be pulled: .*(no basic auth|authentication required)/);
     expect(await failed({ image: "127.0.0.1:9/shop" }, "v4")).toMatch(/can't be pulled: .*(refused|no route)/);
     expect(await failed({ image: `baton-${lab.id}:none`, pullPolicy: "Never" }, "v5")).toMatch(

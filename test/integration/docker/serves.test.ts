@@ -1,4 +1,8 @@
 import { expect, test } from "vitest";
+import { engineAddress } from "../../../agent/core/drivers/docker/address.ts";
+import { Engine } from "../../../agent/core/drivers/docker/engine.ts";
+import { agentNetwork } from "../../../agent/core/drivers/docker/own-container.ts";
+import { systemClock } from "../../../proto/runtime/system-clock.ts";
 import { until } from "../../support/processes.ts";
 import { DockerLab, PATIENCE_MS, serving, SLOW } from "../../support/docker.ts";
 
@@ -94,3 +98,31 @@ test("the image's HEALTHCHECK says whether it is ready", SLOW, async () => {
   await agent.until("it is not ready any more", ([one]) => one?.state === "starting");
   expect((await agent.instances())[0]?.reason).toContain("unhealthy: sick");
 });
+
+test(
+  "the namespace of the agent is the host's, its own container's, or the one that this has joined",
+  SLOW,
+  async () => {
+    await using lab = await DockerLab.start();
+    const image = await lab.image("v1");
+    const address = engineAddress({});
+    if (typeof address === "string") throw new Error(address);
+    const engine = new Engine(address, systemClock);
+    const begin = async (NetworkMode: string): Promise<string> => {
+      const labels = { "test.baton": lab.id };
+      const container = await lab.docker.createContainer({
+        ...{ Image: image, Labels: labels, Cmd: ["sleep", "600"], HostConfig: { NetworkMode } },
+      });
+      await container.start();
+      return container.id;
+    };
+    const seenFrom = (id: string): Promise<string> =>
+      agentNetwork(engine, `1 2 0:1 /var/lib/docker/containers/${id}/hostname /etc/hostname rw - ext4 /dev/sda rw\n`);
+    const [own, host] = [await begin("bridge"), await begin("host")];
+    expect(await seenFrom(own)).toBe(`container:${own}`);
+    expect(await seenFrom(host)).toBe("host");
+    expect(await seenFrom(await begin(`container:${own}`))).toBe(`container:${own}`);
+    expect(await seenFrom("0".repeat(64))).toBe("host");
+    expect(await agentNetwork(engine, "")).toBe("host");
+  },
+);

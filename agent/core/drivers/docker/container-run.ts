@@ -53,6 +53,7 @@ export class ContainerRun {
   /** Its id once that is known; until then its name finds it. */
   #container: string;
   #seen: Seen | undefined;
+  #hasImage = true;
   #logs: LogFollower | undefined;
   #stop: Stop | undefined;
 
@@ -165,7 +166,9 @@ export class ContainerRun {
       else this.#container = before.Id;
     }
     if (before === null || this.#container !== before.Id) {
+      this.#hasImage = false;
       await images.ensure(asked.service, run, (words) => this.note(words), signal);
+      this.#hasImage = true;
       const mode = await networkMode(run);
       signal.throwIfAborted();
       this.#container = await engine.create(createOptions(asked, run, owner, mode));
@@ -217,7 +220,8 @@ export class ContainerRun {
     this.#phase = "over";
     const { pid = 0, startedAtMs = this.#world.clock.now(), address = "", port = this.asked.port } = this.#seen ?? {};
     const why = exit === null ? (error ?? "it ended") : error;
-    this.#world.events.news({ id: this.asked.id, pid, startedAtMs, address, port, exit, error: why });
+    const begun = this.#hasImage ? {} : ({ begun: false } as const);
+    this.#world.events.news({ id: this.asked.id, pid, startedAtMs, address, port, exit, error: why, ...begun });
   }
 
   /** A call, not a field: it changes over an `await`. */
