@@ -52,6 +52,14 @@ export class Narrator {
       });
   }
 
+  /** On servers that others look after it may have been deleted; that can't be told from a first start. */
+  emptyStore(): void {
+    const message =
+      `the store on ${this.#o.registry.description} is empty: a first start, or what it held was deleted. Agents that ` +
+      "serve anything are left as they are until their services are applied again";
+    this.event("store_empty", "", message);
+  }
+
   /** `id`: this controller's name among several, "" for one that stands alone. */
   started(
     epoch: number,

@@ -143,9 +143,14 @@ test(
     const said: Event[] = [];
     const events = follower.client.stream(Api.events, { follow: true, service: "", limit: 0, afterSeq: 0n });
     events.on("data", (event: Event) => void said.push(event)).on("error", () => undefined);
-    await until("the new one has told of its start", () => said.length === 3);
+    await until("the new one has told of its start", () => said.length === 4);
     events.cancel();
-    expect(said.map(({ kind }) => kind)).toEqual(["controller_started", "controller_stopping", "controller_started"]);
+    expect(said.map(({ kind }) => kind)).toEqual([
+      "store_empty",
+      "controller_started",
+      "controller_stopping",
+      "controller_started",
+    ]);
     expect(said.at(-1)?.message).toContain(`${follower.id} leads`);
   },
   LONG,
