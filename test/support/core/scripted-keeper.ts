@@ -9,6 +9,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Core } from "../../../agent/core/core.ts";
+import type { Driver, DriverEvents } from "../../../agent/core/drivers/driver.ts";
 import { OutputFiles } from "../../../agent/core/drivers/output.ts";
 import type { CheckRequest, CheckResult } from "../../../agent/core/probes/check.ts";
 import type { FileRead, StateFiles } from "../../../agent/core/ports.ts";
@@ -99,6 +100,7 @@ export class ScriptedSource implements AssignmentSource {
 
 export interface Setup {
   readonly options?: Partial<AgentOptions>;
+  readonly docker?: (events: DriverEvents, boot: string) => Driver;
 }
 
 export class ScriptedKeeper implements Disposable {
@@ -129,6 +131,7 @@ export class ScriptedKeeper implements Disposable {
   source!: ScriptedSource;
   readonly failures: string[] = [];
   readonly #options: AgentOptions;
+  readonly #docker: Setup["docker"];
   #receive: ((message: KeeperToCore) => void) | undefined;
   #port = 40_000;
   #appPort = 30_000;
@@ -137,6 +140,7 @@ export class ScriptedKeeper implements Disposable {
   #generation = 0;
 
   constructor(setup: Setup = {}) {
+    this.#docker = setup.docker;
     this.#options = {
       name: "host-1",
       stateDir: this.folder,
@@ -181,10 +185,23 @@ export class ScriptedKeeper implements Disposable {
         pickPort: () => Promise.resolve((this.#appPort += 1)),
         output: new OutputFiles(join(this.folder, "output"), silentLog),
         environment: { PATH: "/bin" },
+        ...(this.#docker === undefined ? {} : { docker: this.#docker }),
       },
       source: (port) => (this.source = new ScriptedSource(port)),
       failed: (sentences) => this.failures.push(...sentences),
     });
+  }
+
+  /** The keeper dies too, with all that was its own, and the agent is started anew. */
+  rebirth(): void {
+    this.boot = `${this.boot}+`;
+    this.listeners.clear();
+    this.workers.clear();
+    this.applied.clear();
+    this.dead.clear();
+    this.processes.clear();
+    this.table = null;
+    this.restart();
   }
 
   /** The core dies, and another one comes. */
