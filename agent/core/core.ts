@@ -243,7 +243,7 @@ export class Core {
       const what = `${found.length} instances and ${start.workers.length} workers found as they were`;
       this.incidents.add("core_started", "", `the agent's core was started again; ${what}`);
     }
-    this.#instances.adopt(found, this.#inService);
+    this.#instances.adopt(found, before === null ? this.#memory.inService : this.#inService);
     this.#workersGone();
     // What runs already is not to wait for anything.
     if (this.#options.sourceWaits !== true || !this.#first) this.startSource();
@@ -350,7 +350,7 @@ export class Core {
       folded: this.statistics.folded,
       incidents: this.incidents.list(),
       generation: this.tables.asked,
-      accepting: this.#accepting,
+      ...{ accepting: this.#accepting, inService: [...this.#inService] },
       reports: this.#reportsKept,
     });
   }

@@ -53,12 +53,13 @@ export class Keeper {
   #commands: Promise<void> = Promise.resolve();
 
   constructor(options: KeeperOptions, folder: StateFolder, clock: Clock, random: Random, log: Log) {
+    const { pod } = options.agent;
     this.#options = options;
     this.#folder = folder;
     this.#clock = clock;
     this.#log = log;
-    this.#listeners = new Listeners(options.pod === null ? "own" : "shared");
-    this.#pod = new PodLink(options.pod, clock, log);
+    this.#listeners = new Listeners(pod === undefined ? "own" : "shared");
+    this.#pod = new PodLink(pod ?? null, clock, log);
     this.#leftovers = new Leftovers(folder.processesFile, clock, log);
     this.#stats = createStatsFolder(folder.own, this.#boot, log);
     this.#apps = new Apps(clock, log, {
@@ -101,7 +102,7 @@ export class Keeper {
         core: this.#core,
         generations: this.#generations,
         apps: this.#apps,
-        ...(options.pod === null ? {} : { hold: () => this.#pod.hold(this.#listeners.list()) }),
+        ...(pod === undefined ? {} : { hold: () => this.#pod.hold(this.#listeners.list()) }),
         close: () => this.#close(),
       },
       options.agent.stopTimeoutMs,

@@ -17,8 +17,6 @@ export interface KeeperOptions {
   readonly agent: AgentOptions;
   readonly coreFile: string;
   readonly workerFile: string;
-  /** The pod's socket; null: this agent is alone in its network namespace. */
-  readonly pod: string | null;
 }
 
 export type Parsed =
@@ -59,7 +57,7 @@ ${NATS_HELP}  --name NAME            this agent's name in the fleet, a DNS label
   --trust-network        show the token, or speak to NATS, beyond loopback in plain text: only where the network itself
                          is encrypted
   --pod PATH             where this host's pod (baton pod) listens, which holds connections while this agent's container is
-                         replaced (default: none)
+                         replaced; containers that the agent runs stay then when it ends (default: none)
   --stop-timeout TIME    from SIGTERM to the end, at most (default 60s)
   --help                 this text
 
@@ -157,10 +155,10 @@ function complete(given: ReadonlyMap<string, readonly string[]>, around: Surroun
       tokenFile: path("token-file") ?? null,
       trustNetwork: given.has("trust-network"),
       stopTimeoutMs,
+      ...(path("pod") === undefined ? {} : { pod: path("pod") ?? "" }),
     },
     coreFile: path("core") ?? entry("../core/main"),
     workerFile: path("worker") ?? entry("../worker/main"),
-    pod: path("pod") ?? null,
   };
 }
 

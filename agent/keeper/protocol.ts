@@ -46,6 +46,8 @@ export interface AgentOptions {
   readonly trustNetwork: boolean;
   /** From SIGTERM to the end, at most. */
   readonly stopTimeoutMs: number;
+  /** The socket of this network namespace's pod. With one, the agent's end is not its host's: containers stay. */
+  readonly pod?: string;
 }
 
 export interface ControllerAddress {

@@ -73,7 +73,7 @@ export const saysPortTaken = (lines: readonly string[]): boolean =>
   lines.some((line) => /EADDRINUSE|address (is )?already in use|port (is )?already (in use|allocated)/i.test(line));
 
 export interface ProcessWorld {
-  readonly link: Pick<KeeperLink, "launch" | "kill" | "forget" | "processes">;
+  readonly link: Pick<KeeperLink, "launch" | "kill" | "forget" | "processes" | "options">;
   readonly pickPort: PickPort;
   readonly output: OutputFiles;
   readonly host: string;

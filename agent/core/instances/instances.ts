@@ -123,8 +123,12 @@ export class Instances {
     else if (run.exit !== null || run.error !== null) this.#ground.link.forget(run.id);
   }
 
-  /** The agent's end, once no worker sends to them: processes are the keeper's to end, containers are ours. */
+  /**
+   * The agent's end, once no worker sends to them: processes are the keeper's to end, containers are ours. Where there is
+   * a pod another agent comes to the same host, and finds them as they are.
+   */
   endContainers(): Promise<void> {
+    if (this.#ground.link.options.pod !== undefined) return Promise.resolve();
     return (this.#ended ??= this.#endContainers());
   }
 

@@ -21,6 +21,8 @@ export interface Remembered {
   readonly incidents: readonly Incident[];
   /** Listeners that a generation was asked for with, and the newest generation at that moment. */
   readonly generation: { readonly keys: readonly string[]; readonly above: number };
+  /** Instances that requests were sent to. */
+  readonly inService?: readonly string[];
   /** false: drained by hand. */
   readonly accepting: boolean;
   /** No report of this boot has a number above this: the next core goes on from here. */
@@ -44,6 +46,8 @@ export class Memory {
 
   /** Of another boot: what its keeper did not take along when it ended. */
   survivors: readonly InstanceRecord[] = [];
+  /** Those of them that requests were sent to at its end; probes will say whether that still holds. */
+  inService: ReadonlySet<string> = new Set();
 
   /** null: this is the boot's first core. */
   recall(boot: string): Remembered | null {
@@ -55,6 +59,7 @@ export class Memory {
       if (layout !== LAYOUT || held === undefined) throw new Error(`its layout is ${String(layout)}`);
       if (held.boot === boot) return held;
       this.survivors = held.instances.filter(({ run }) => run.kind === "docker");
+      this.inService = new Set(held.inService);
       return null;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
