@@ -57,6 +57,8 @@ export class Bucket {
   readonly #js: JetStreamClient;
   #jsm: JetStreamManager | undefined;
   replicas = 1;
+  /** When the servers made it, in their words: another one of the same name has another. */
+  created = "";
 
   constructor(options: BucketOptions) {
     this.#o = options;
@@ -108,6 +110,7 @@ export class Bucket {
       );
     }
     this.replicas = info.config.num_replicas;
+    this.created = info.created;
   }
 
   /** Tries again what may be tried again, while servers are electing who leads. */

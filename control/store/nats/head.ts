@@ -28,6 +28,8 @@ export interface Meta {
   readonly anew: boolean;
   /** The newest revision among the records of all commits before: whoever reads them must have come so far. */
   readonly records: number;
+  /** Which bucket of that name holds them (`Bucket.created`). */
+  readonly of: string;
   readonly parts: { readonly epoch: number; readonly id: string; readonly count: number } | null;
 }
 

@@ -127,8 +127,9 @@ export class NatsStore implements NatsBackedStore {
     let [before, expected]: [Partial<Meta>, number] = [{ seq: -1, epoch: 0, events: 0 }, 0];
     if (there?.value != null) {
       const { meta, revision } = readHead(head.name, there.revision, there.value);
-      if (newest >= meta.records) return;
-      // Deleted, and created a moment ago. The epoch still holds, and no event's number is used again.
+      // A server that has just come to lead may still be behind: only another bucket has lost what it held.
+      if (meta.of === records.created || newest >= meta.records) return;
+      // The epoch still holds, and no event's number is used again.
       [before, expected] = [meta, revision];
     } else if (newest > 0) {
       if ((await head.get(HEAD))?.value != null) return;
@@ -139,7 +140,8 @@ export class NatsStore implements NatsBackedStore {
     }
     const { seq = -1, epoch = 0, events = 0 } = before;
     const meta: Meta = {
-      ...{ baton: SCHEMA, seq: seq + 1, epoch, writer, id, events, raised: false, anew: true, records: 0, parts: null },
+      ...{ baton: SCHEMA, seq: seq + 1, epoch, writer, id, events },
+      ...{ raised: false, anew: true, records: 0, of: records.created, parts: null },
     };
     const { payload } = await pack(records, EMPTY, 0, id);
     this.created = (await advance(this.#o, meta, payload, expected)).kind === "ok";
@@ -211,7 +213,7 @@ export class NatsStore implements NatsBackedStore {
     const newest = Math.max(this.#settling.newest, head.meta.records);
     const meta: Meta = {
       ...{ baton: SCHEMA, seq: state.seq + 1, epoch: state.epoch, writer, id, events },
-      ...{ raised: false, anew: false, records: newest, parts },
+      ...{ raised: false, anew: false, records: newest, of: records.created, parts },
     };
     const set = await this.#advance(meta, payload, head.revision);
     if (set.kind === "other") return this.#overtaken(epoch, set.head);

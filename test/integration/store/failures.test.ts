@@ -92,6 +92,33 @@ test("a bucket deleted while it is used fails commits, tells followers, and is m
   for (const one of [store, reader]) await one.close();
 });
 
+test("a server that is behind with the records is not taken for one that lost them", async () => {
+  await using nats = await startNats();
+  const store = await open(nats, "baton");
+  for (const name of ["a", "b", "c"]) await store.commit(0, [on(name)]);
+  await store.close();
+  const { connection } = await nats.link();
+  const jsm = await connection.jetstreamManager();
+  const { seq, data } = await jsm.streams.getMessage("KV_baton_baton_store_head", {
+    last_by_subj: "$KV.baton_baton_store_head.head",
+  });
+  // As it looks to a reader until the server has caught up: what the head speaks of is not there yet.
+  const ahead = Buffer.from(data)
+    .toString("utf8")
+    .replace(/"records":\d+/, '"records":1000000');
+  await connection.jetstream().publish("$KV.baton_baton_store_head.head", ahead);
+  const reader = await open(nats, "baton");
+  expect(reader.created).toBe(false);
+  await expect(reader.load()).rejects.toThrow(/could not be read to its end/);
+  const head = await jsm.streams.getMessage("KV_baton_baton_store_head", {
+    last_by_subj: "$KV.baton_baton_store_head.head",
+  });
+  expect([head.seq, head.string()]).toEqual([seq + 1, ahead]);
+  await connection.jetstream().publish("$KV.baton_baton_store_head.head", data);
+  expect((await reader.load()).hosts).toHaveLength(3);
+  await reader.close();
+});
+
 test("a bucket without its head, one of another program and one of a newer Baton are left alone", async () => {
   await using nats = await startNats();
   const { connection } = await nats.link();
