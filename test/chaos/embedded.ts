@@ -56,7 +56,7 @@ export async function startEmbedded(options: StartOptions): Promise<Topology> {
   let stopping: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     for (const relay of relays.values()) relay.set({ kind: "pass" });
-    for (const disk of ground.disks.values()) disk.thaw();
+    for (const disk of ground.disks.values()) await disk.thaw();
     await Promise.all(agents.map((agent) => agent.end(20_000)));
     await controller.end(20_000);
     operators[Symbol.dispose]();
@@ -95,7 +95,8 @@ export async function groundOf(folder: string, { disks: onDisks, clocks: byClock
   const { library, why } = faketime();
   if (why !== "") missing.push(`clock-step: ${why}`);
   const stateOf = (name: string): string => join(folder, "state", name);
-  const disks = new Map(noDisks === "" ? onDisks.map((name) => [name, new StallingDisk(stateOf(name))]) : []);
+  const disks = new Map<string, StallingDisk>();
+  if (noDisks === "") for (const name of onDisks) disks.set(name, await StallingDisk.mount(stateOf(name)));
   const clocks = new Map(
     why === "" ? byClocks.map((name) => [name, new SteppedClock(join(folder, "clocks", name), library)]) : [],
   );

@@ -84,7 +84,7 @@ export async function startFleet(options: StartOptions): Promise<Topology> {
   let stopping: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     for (const relay of relays) relay.set({ kind: "pass" });
-    for (const disk of disks.values()) disk.thaw();
+    for (const disk of disks.values()) await disk.thaw();
     await Promise.all(agents.map((agent) => agent.end(20_000)));
     await Promise.all(controllers.map((controller) => controller.end(20_000)));
     operators[Symbol.dispose]();
@@ -128,7 +128,8 @@ const partOf = (server: NatsServer): NatsPart => ({
 /** Each server's storage on a disk of its own, put under it while all are down: there is nothing on them yet. */
 async function onDisks(nats: NatsServers): Promise<ReadonlyMap<string, StallingDisk>> {
   await Promise.all(nats.servers.map((server) => server.kill()));
-  const disks = new Map(nats.servers.map((server) => [server.name, new StallingDisk(server.folder, SERVER_DISK_MIB)]));
+  const disks = new Map<string, StallingDisk>();
+  for (const { name, folder } of nats.servers) disks.set(name, await StallingDisk.mount(folder, SERVER_DISK_MIB));
   await Promise.all(nats.servers.map((server) => server.restart()));
   return disks;
 }

@@ -107,7 +107,7 @@ export class Run {
       for (const planned of schedule) {
         const over = Date.now() - began > this.#options.minutes * 60_000;
         if (over || this.#wrong.length > 0 || this.#signal.aborted) break;
-        await this.#episode(planned, { topology, commander, strikes, traffic });
+        await this.#unlessInterrupted(this.#episode(planned, { topology, commander, strikes, traffic }));
       }
     } finally {
       clearInterval(progress);
@@ -170,6 +170,14 @@ export class Run {
     this.#journal.say("judged", { ...judged });
     for (const sentence of judged.wrong) this.#break(`episode ${String(planned.number)}: ${sentence}`);
     this.#say(`episode ${String(planned.number)}: ${judged.summary}`);
+  }
+
+  /** Whoever interrupts does not want to wait for the calm after the episode. What it was at is dropped as it stands. */
+  async #unlessInterrupted(playing: Promise<void>): Promise<void> {
+    const interrupted = Promise.withResolvers<undefined>();
+    this.#signal.addEventListener("abort", () => interrupted.resolve(undefined), { once: true });
+    await Promise.race([playing, interrupted.promise]);
+    if (this.#signal.aborted) playing.catch(() => undefined);
   }
 
   async #booksOf({ operators }: Topology): Promise<number> {

@@ -164,9 +164,8 @@ export class Strikes {
     return {
       what: full ? "no byte free" : "frozen",
       begin: () => (full ? disk.fill() : disk.freeze()),
-      end: () => {
-        if (full) disk.empty();
-        else disk.thaw();
+      end: async () => {
+        await (full ? disk.empty() : disk.thaw());
         this.#disksInUse.delete(name);
       },
     };

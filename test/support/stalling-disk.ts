@@ -7,40 +7,36 @@
  * Errors   a command that fails is an Error with what it printed.
  * Ending   disposal thaws and unmounts (lazily, if a process still has a file open there). The image stays beside the mount
  *          point, for whoever wants to look: `mount -o loop,ro`.
+ *          A harness that is killed leaves it as it is: fsfreeze --unfreeze PATH, umount PATH.
  * Beware   what writes to a frozen disk hangs until it is thawed: `fill` and `empty` of this very process too.
  */
-import { spawnSync } from "node:child_process";
-import {
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  statfsSync,
-  truncateSync,
-  writeFileSync,
-  writeSync,
-  openSync,
-  closeSync,
-} from "node:fs";
+import { execFile } from "node:child_process";
+import { statfsSync } from "node:fs";
+import { mkdir, mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { find } from "./debian.ts";
 
 const MIB = 1 << 20;
+const BLOCK = 4_096;
 
 export class StallingDisk implements AsyncDisposable {
   /** Where it is mounted. */
   readonly path: string;
-  readonly #image: string;
   #frozen = false;
 
-  constructor(path: string, mib = 48) {
+  private constructor(path: string) {
     this.path = path;
-    this.#image = `${path}.img`;
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    writeFileSync(this.#image, "");
-    truncateSync(this.#image, mib * MIB);
-    run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1", this.#image);
-    run("mount", "-o", "loop,noatime", this.#image, path);
+  }
+
+  static async mount(path: string, mib = 48): Promise<StallingDisk> {
+    const image = `${path}.img`;
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    await writeFile(image, "");
+    await truncate(image, mib * MIB);
+    await run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1", image);
+    await run("mount", "-o", "loop,noatime", image, path);
+    return new StallingDisk(path);
   }
 
   get frozen(): boolean {
@@ -48,20 +44,19 @@ export class StallingDisk implements AsyncDisposable {
   }
 
   /** Nothing more fits, but for what overwrites. */
-  fill(): void {
-    const file = openSync(join(this.path, "ballast"), "a");
-    const block = Buffer.alloc(64 << 10);
-    try {
-      for (let size = block.length; size >= 512; size /= 2) {
-        while (written(file, block.subarray(0, size)));
-      }
-    } finally {
-      closeSync(file);
+  async fill(): Promise<void> {
+    const ballast = join(this.path, "ballast");
+    let at = 0;
+    for (let size = this.freeBytes; size >= BLOCK;) {
+      const taken = await ran("fallocate", "--offset", String(at), "--length", String(size), ballast);
+      if (taken.kind === "ok") at += size;
+      else size = Math.floor(size / 2 / BLOCK) * BLOCK;
+      size = Math.min(size, Math.max(this.freeBytes, BLOCK - 1));
     }
   }
 
-  empty(): void {
-    rmSync(join(this.path, "ballast"), { force: true });
+  async empty(): Promise<void> {
+    await rm(join(this.path, "ballast"), { force: true });
   }
 
   get freeBytes(): number {
@@ -69,50 +64,50 @@ export class StallingDisk implements AsyncDisposable {
     return bavail * bsize;
   }
 
-  freeze(): void {
-    run("fsfreeze", "--freeze", this.path);
+  async freeze(): Promise<void> {
+    await run("fsfreeze", "--freeze", this.path);
     this.#frozen = true;
   }
 
-  thaw(): void {
+  async thaw(): Promise<void> {
     if (!this.#frozen) return;
+    await run("fsfreeze", "--unfreeze", this.path);
     this.#frozen = false;
-    run("fsfreeze", "--unfreeze", this.path);
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    this.thaw();
-    if (spawnSync(find("umount") ?? "umount", [this.path]).status !== 0) run("umount", "--lazy", this.path);
-    return Promise.resolve();
-  }
-}
-
-function written(file: number, bytes: Buffer): boolean {
-  try {
-    return writeSync(file, bytes) > 0;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
-    return false;
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.thaw();
+    if ((await ran("umount", this.path)).kind === "failed") await run("umount", "--lazy", this.path);
   }
 }
 
 /** "" when they work here, else why not. */
 export async function stallingDisksWork(): Promise<string> {
   if (process.getuid?.() !== 0) return "mounting needs root";
-  const folder = mkdtempSync(join(tmpdir(), "baton-disk-"));
+  const folder = await mkdtemp(join(tmpdir(), "baton-disk-"));
   try {
-    await using disk = new StallingDisk(join(folder, "try"), 16);
-    disk.freeze();
-    disk.thaw();
+    await using disk = await StallingDisk.mount(join(folder, "try"), 16);
+    await disk.freeze();
+    await disk.thaw();
     return "";
   } catch (error) {
     return (error as Error).message;
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true });
   }
 }
 
-function run(command: string, ...args: string[]): void {
-  const { status, stderr, error } = spawnSync(find(command) ?? command, args, { encoding: "utf8", timeout: 30_000 });
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${error?.message ?? stderr.trim()}`);
+/** In a process of its own, waited for without standing still: this process may be the one that measures. */
+function ran(command: string, ...args: readonly string[]): Promise<{ kind: "ok" } | { kind: "failed"; why: string }> {
+  return new Promise((done) => {
+    execFile(find(command) ?? command, args, { timeout: 30_000 }, (error, _, stderr) => {
+      if (error === null) done({ kind: "ok" });
+      else done({ kind: "failed", why: `${command} ${args.join(" ")}: ${stderr.trim() || error.message}` });
+    });
+  });
+}
+
+async function run(command: string, ...args: readonly string[]): Promise<void> {
+  const outcome = await ran(command, ...args);
+  if (outcome.kind === "failed") throw new Error(outcome.why);
 }
