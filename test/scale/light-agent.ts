@@ -1,18 +1,16 @@
 /**
- * An agent that costs next to nothing: the session is real (gRPC, protobuf, hashes, reports at the interval that Welcome
- * names and at once upon a change), what it runs is only numbers. It confirms an assignment at once; an instance is ready
+ * An agent that costs next to nothing: the session is real (gRPC or NATS, protobuf, hashes, reports at the interval that
+ * Welcome names and at once upon a change), what it runs is only numbers. It confirms an assignment at once; an instance is ready
  * `startMs` after it was asked for; one that drains has requests in flight for `drainMs`; one that is named no more is
  * gone `stopMs` later.
  */
 import type { Applied, AssignedService, Assignment } from "../../proto/contract/assignment.ts";
 import { assignmentHash, serviceHash } from "../../proto/contract/canonical.ts";
 import { LIMITS, PROTOCOL_VERSION } from "../../proto/contract/limits.ts";
-import type { InstanceReport, TrafficReport } from "../../proto/contract/report.ts";
-import { decodeControllerMessage } from "../../proto/contract/wire.ts";
-import type * as wire from "../../proto/gen/baton/v1/session.ts";
+import type { InstanceReport, Report, TrafficReport } from "../../proto/contract/report.ts";
+import type { Hello } from "../../proto/contract/session.ts";
 import { instance as sampleInstance, traffic as sampleTraffic } from "../support/samples.ts";
-import { write } from "./line.ts";
-import type { Line, Stream } from "./line.ts";
+import type { AgentPort, Talk, Way } from "./line.ts";
 
 export interface Pace {
   readonly startMs: number;
@@ -24,12 +22,10 @@ export interface LightOptions {
   readonly host: string;
   readonly role: "host" | "gateway";
   readonly labels: Readonly<Record<string, string>>;
-  readonly line: Line;
+  readonly way: Way;
   readonly pace: Pace;
 }
 
-/** As a real agent: what changes within this time goes into one report. */
-const COALESCE_MS = 20;
 const PORT = 20_000;
 /** As a real one: when its statistics are full, endpoints share their service's record. */
 const ROWS = LIMITS.statSlots - LIMITS.servicesPerAgent;
@@ -54,11 +50,9 @@ interface Running {
   leaving: boolean;
 }
 
-export class LightAgent implements Disposable {
+export class LightAgent implements AgentPort, Disposable {
   readonly host: string;
   applied: Applied | null = null;
-  /** Welcome's. */
-  reportEveryMs = 0;
   assignments = 0;
   connected = false;
   /** Requests a second that are counted here; 0 for a quiet agent. */
@@ -69,102 +63,57 @@ export class LightAgent implements Disposable {
   readonly #running = new Map<string, Running>();
   readonly #traffic = new Map<string, TrafficReport>();
   #countedAt = performance.now();
-  #stream: Stream | null = null;
+  readonly #talk: Talk;
   #seq = 0;
-  #every: NodeJS.Timeout | null = null;
-  #soon: NodeJS.Timeout | null = null;
-  #again: NodeJS.Timeout | null = null;
   #highestEpoch = 0;
-  #over = false;
 
   constructor(options: LightOptions) {
     this.host = options.host;
     this.#options = options;
     this.#boot = `boot-${options.host}`;
-    this.#connect();
+    this.#talk = options.way.open(this);
   }
 
   [Symbol.dispose](): void {
-    this.#over = true;
-    for (const timer of [this.#every, this.#soon, this.#again]) if (timer !== null) clearTimeout(timer);
     for (const { timer } of this.#running.values()) if (timer !== null) clearTimeout(timer);
-    this.#stream?.cancel();
+    this.#talk[Symbol.dispose]();
   }
 
-  #connect(): void {
-    const { host, role, labels, line } = this.#options;
-    const stream = line.open();
-    this.#stream = stream;
-    let ended = false;
-    const end = (): void => {
-      if (ended || this.#over) return;
-      ended = true;
-      this.#stream = null;
-      this.connected = false;
-      if (this.#every !== null) clearInterval(this.#every);
-      this.#again = setTimeout(() => this.#connect(), 200 + Math.random() * 300);
-    };
-    stream.on("data", (message: wire.ControllerMessage) => this.#take(message));
-    stream.on("error", end);
-    stream.on("end", end);
-    const hello = {
+  hello(): Hello {
+    const { host, role, labels } = this.#options;
+    return {
       protocolVersion: PROTOCOL_VERSION,
       ...{ host, role, labels, boot: this.#boot, software: "light" },
       address: "127.0.0.1",
       highestEpoch: this.#highestEpoch,
       applied: this.applied,
-      inboundPorts: role === "host" ? ("assigned" as const) : ("declared" as const),
+      inboundPorts: role === "host" ? "assigned" : "declared",
     };
-    write(stream, { kind: "hello", hello });
   }
 
-  #take(raw: wire.ControllerMessage): void {
-    const decoded = decodeControllerMessage(raw);
-    if (decoded.kind === "invalid") throw new Error(`the controller broke the protocol: ${decoded.why}`);
-    const { value } = decoded;
-    if (value.kind === "welcome") {
-      const first = !this.connected;
-      this.connected = true;
-      this.#highestEpoch = Math.max(this.#highestEpoch, value.welcome.epoch);
-      this.#pace(value.welcome.reportEveryMs);
-      if (first) this.#report();
-    } else if (value.kind === "assignment") {
-      this.#assigned(value.assignment);
-    }
+  welcomed(epoch: number): void {
+    this.connected = true;
+    this.#highestEpoch = Math.max(this.#highestEpoch, epoch);
   }
 
-  /** At a moment of its own, so that agents that were welcomed together do not report together. */
-  #pace(everyMs: number): void {
-    this.reportEveryMs = everyMs;
-    if (this.#every !== null) clearTimeout(this.#every);
-    this.#every = setTimeout(() => {
-      this.#report();
-      this.#every = setInterval(() => this.#report(), everyMs);
-    }, Math.random() * everyMs);
+  gone(): void {
+    this.connected = false;
   }
 
-  #assigned(assignment: Assignment): void {
+  assigned(assignment: Assignment): void {
     const { epoch, generation, hash, services } = assignment;
     this.assignments += 1;
+    this.#highestEpoch = Math.max(this.#highestEpoch, epoch);
     this.applied = { epoch, generation, hash, services: hashesOf(assignment) };
     this.#services = services;
     this.#reshape();
-    if (this.#stream !== null) write(this.#stream, { kind: "applied", applied: this.applied });
-    this.#changed();
+    this.#talk.applied(this.applied);
   }
 
-  #changed(): void {
-    this.#soon ??= setTimeout(() => {
-      this.#soon = null;
-      this.#report();
-    }, COALESCE_MS);
-  }
-
-  #report(): void {
-    if (this.#stream === null || !this.connected) return;
+  report(): Report {
     this.#seq += 1;
     this.#count();
-    const report = {
+    return {
       ...{ boot: this.#boot, seq: this.#seq, applied: this.applied, incidents: [] },
       instances: [...this.#running.values()].map(({ report }) => report),
       endpoints: this.#services.flatMap(({ name, listeners }) =>
@@ -172,7 +121,6 @@ export class LightAgent implements Disposable {
       ),
       traffic: [...this.#traffic.values()],
     };
-    write(this.#stream, { kind: "report", report });
   }
 
   /** Requests since the last report, shared out over what serves; a gateway's over its endpoints. */
@@ -260,7 +208,7 @@ export class LightAgent implements Disposable {
     running.timer = setTimeout(() => {
       running.timer = null;
       act();
-      this.#changed();
+      this.#talk.changed();
     }, ms);
   }
 }

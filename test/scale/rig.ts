@@ -1,84 +1,99 @@
 /**
- * A controller process as operators run it (its own SQLite store, its own gRPC and HTTP ports) and a fleet of light
- * agents in processes of their own, all on this machine.
- *
- * CPU and memory are the kernel's figures of the controller's process: /proc/PID/stat, /proc/PID/status. Linux only.
+ * Controllers as operators run them (controllers.ts) and a fleet of light agents in processes of their own, all on this
+ * machine: one controller on SQLite with agents over gRPC, or two on real NATS servers with agents over NATS or gRPC.
  */
 import { fork } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Client } from "../support/control.ts";
-import { ROOT, startNode, until } from "../support/processes.ts";
-import type { RunningProcess } from "../support/processes.ts";
+import type { Client } from "../support/control.ts";
+import type { NatsServers } from "../support/nats.ts";
+import { startNats } from "../support/nats.ts";
+import { ROOT, until } from "../support/processes.ts";
 import type { Answer, Asked, Part, Planned } from "./agents.ts";
+import { ControllerProcess } from "./controllers.ts";
+import type { Usage } from "./controllers.ts";
 import type { Pace } from "./light-agent.ts";
 
 export interface RigOptions {
-  readonly agents: number;
+  readonly hosts: readonly Planned[];
   readonly gateways: number;
-  /** Hosts are shared out over so many services, by label. */
+  /** That the hosts' label `part` shares them out over (update.ts). */
   readonly services: number;
+  /** How agents are connected; "nats" only where the controllers stand on it. */
+  readonly over: "grpc" | "nats";
+  /** Servers that two controllers stand on; 0: one controller on SQLite. */
+  readonly natsServers: 0 | 1 | 3;
   readonly connections: number;
   readonly processes: number;
   readonly pace: Pace;
-  /** Where `node --cpu-prof` leaves its profile of the controller; "" for none. */
+  /** Where `node --cpu-prof` leaves its profile of the first controller; "" for none. */
   readonly profile: string;
 }
 
-/** /proc counts CPU time in these. */
-const TICKS_A_SECOND = 100;
-
-export interface Usage {
-  /** Seconds of one core since the start. */
-  readonly cpuSeconds: number;
-  readonly rssBytes: number;
-}
+const CONNECT_MS = 180_000;
 
 export class Rig implements AsyncDisposable {
-  readonly client: Client;
   readonly options: RigOptions;
+  readonly controllers: readonly ControllerProcess[];
+  /** Of a controller with a store of its own. */
   readonly database: string;
-  readonly #controller: RunningProcess;
-  readonly #http: string;
-  readonly #children: readonly ChildProcess[];
+  /** The one that leads, as far as was last looked. */
+  leader: ControllerProcess;
+  readonly #nats: NatsServers | null;
+  readonly #children: ChildProcess[] = [];
   readonly #folder: string;
   #stopped: Promise<void> | undefined;
 
   static async start(options: RigOptions): Promise<Rig> {
     const folder = mkdtempSync(join(tmpdir(), "baton-scale-"));
-    const profile = ["--cpu-prof", `--cpu-prof-dir=${options.profile}`, "--cpu-prof-interval=500"];
-    const controller = startNode("control/main.ts", {
-      args: ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--state", folder, "--log-level", "warn"],
-      nodeArgs: options.profile === "" ? [] : profile,
-      graceMs: 20_000,
+    const { natsServers, profile } = options;
+    const nats = natsServers === 0 ? null : await startNats({ servers: natsServers });
+    const names = nats === null ? ["controller"] : ["controller-1", "controller-2"];
+    const controllers = names.map((name, i) => {
+      const args = nats === null ? ["--state", folder] : ["--name", name, "--nats", nats.urls.join(",")];
+      return new ControllerProcess({ name, args, profile: i === 0 ? profile : "" });
     });
-    const [, grpc = "", http = ""] = await controller.line(/gRPC on (\S+), HTTP on (\S+), epoch \d+/);
-    const children = parts(options, grpc).map((part) => {
-      const child = fork(resolve(ROOT, "test/scale/agents.ts"), []);
-      child.send(part);
-      return child;
-    });
-    return new Rig(options, controller, grpc, http, children, folder);
+    const rig = new Rig(options, controllers, nats, folder);
+    try {
+      for (const controller of controllers) await controller.start();
+      await rig.led();
+      const grpc = controllers.map((controller) => controller.grpc);
+      const to = (options.over === "nats" ? (nats?.urls ?? []) : grpc).join(",");
+      for (const part of parts(options, to)) {
+        const child = fork(resolve(ROOT, "test/scale/agents.ts"), []);
+        child.send(part);
+        rig.#children.push(child);
+      }
+      return rig;
+    } catch (error) {
+      await rig.stop();
+      throw error;
+    }
   }
 
-  constructor(
+  private constructor(
     options: RigOptions,
-    controller: RunningProcess,
-    grpc: string,
-    http: string,
-    children: readonly ChildProcess[],
+    controllers: readonly ControllerProcess[],
+    nats: NatsServers | null,
     folder: string,
   ) {
     this.options = options;
-    this.client = new Client(grpc);
+    this.controllers = controllers;
+    this.leader = controllers[0]!;
     this.database = join(folder, "controller.db");
-    this.#controller = controller;
-    this.#http = http;
-    this.#children = children;
+    this.#nats = nats;
     this.#folder = folder;
+  }
+
+  get client(): Client {
+    return this.leader.client;
+  }
+
+  get all(): number {
+    return this.options.hosts.length + this.options.gateways;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -90,25 +105,36 @@ export class Rig implements AsyncDisposable {
   }
 
   async #stop(): Promise<void> {
-    this.client[Symbol.dispose]();
     for (const child of this.#children) child.disconnect();
-    await this.#controller.stop();
+    for (const controller of this.controllers) await controller.stop();
+    await this.#nats?.[Symbol.asyncDispose]();
     rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Resolves when one of the controllers leads. */
+  async led(): Promise<void> {
+    await until(
+      "a controller leads",
+      async () => {
+        for (const controller of this.controllers) {
+          if ((await controller.info())?.role !== "leader") continue;
+          this.leader = controller;
+          return true;
+        }
+        return false;
+      },
+      60_000,
+    );
   }
 
   /** Every agent has a session. */
   async connected(): Promise<void> {
-    const all = this.options.agents + this.options.gateways;
-    await until("every agent is connected", async () => (await this.counts()).connected === all, 180_000);
+    await until("every agent is connected", async () => (await this.counts()).connected === this.all, CONNECT_MS);
   }
 
+  /** Of the leader. */
   usage(): Usage {
-    const { pid } = this.#controller;
-    // Behind the name, which may hold blanks: state, ppid, … utime is the 14th field of all, stime the 15th.
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-    const ticks = Number(fields[11]) + Number(fields[12]);
-    const rss = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-    return { cpuSeconds: ticks / TICKS_A_SECOND, rssBytes: Number(rss) * 1_024 };
+    return this.leader.usage();
   }
 
   /** Percent of a core over the next `ms`. */
@@ -121,11 +147,9 @@ export class Rig implements AsyncDisposable {
 
   /** Rounds of the reconcile loop so far, and the seconds they took. */
   async rounds(): Promise<{ readonly count: number; readonly seconds: number }> {
-    const text = await (await fetch(`http://${this.#http}/metrics`)).text();
-    const value = (name: string): number => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1] ?? 0);
     return {
-      count: value("baton_control_reconcile_seconds_count"),
-      seconds: value("baton_control_reconcile_seconds_sum"),
+      count: await this.leader.metric("baton_control_reconcile_seconds_count"),
+      seconds: await this.leader.metric("baton_control_reconcile_seconds_sum"),
     };
   }
 
@@ -135,10 +159,9 @@ export class Rig implements AsyncDisposable {
     return {
       connected: sum("connected"),
       reports: sum("reports"),
-      reportBytes: sum("reportBytes"),
       assignments: sum("assignments"),
-      assignmentBytes: sum("assignmentBytes"),
-      reportEveryMs: Math.max(...answers.map(({ reportEveryMs }) => reportEveryMs)),
+      bytesDown: sum("bytesDown"),
+      bytesUp: sum("bytesUp"),
     };
   }
 
@@ -160,19 +183,16 @@ function ask(child: ChildProcess): Promise<Answer> {
   });
 }
 
-function parts(options: RigOptions, controller: string): Part[] {
-  const hosts = Array.from({ length: options.agents }, (_, i): Planned => {
-    const labels = { part: String(i % options.services) };
-    return { host: `host-${String(i).padStart(5, "0")}`, role: "host", labels };
-  });
+function parts(options: RigOptions, to: string): Part[] {
   const gateways = Array.from({ length: options.gateways }, (_, i): Planned => {
     return { host: `gateway-${i}`, role: "gateway", labels: {} };
   });
-  const all = [...gateways, ...hosts];
+  const all = [...gateways, ...options.hosts];
   return Array.from({ length: options.processes }, (_, n) => ({
-    controller,
+    ...{ over: options.over, to, pace: options.pace },
     agents: all.filter((_, i) => i % options.processes === n),
     connections: Math.max(1, Math.round(options.connections / options.processes)),
-    pace: options.pace,
   }));
 }
+
+export const hostName = (i: number): string => `host-${String(i).padStart(5, "0")}`;

@@ -19,9 +19,10 @@ export interface UpdateFigures {
   /** Per batch, milliseconds. */
   readonly overhead: { readonly median: number; readonly worst: number };
   readonly assignments: number;
-  readonly assignmentBytes: number;
+  /** Of all messages to the agents. */
+  readonly bytesDown: number;
   readonly reports: number;
-  readonly reportBytes: number;
+  readonly bytesUp: number;
   readonly cpuPercent: number;
   readonly cpuSeconds: number;
   readonly roundMs: number;
@@ -95,9 +96,9 @@ export async function update(rig: Rig, version: string, surge: string, window: n
     seconds: Number(endedAtMs - startedAtMs) / 1_000,
     overhead: { median: median(overheads), worst: Math.max(...overheads) },
     assignments: counts.assignments - before.counts.assignments,
-    assignmentBytes: counts.assignmentBytes - before.counts.assignmentBytes,
+    bytesDown: counts.bytesDown - before.counts.bytesDown,
     reports: counts.reports - before.counts.reports,
-    reportBytes: counts.reportBytes - before.counts.reportBytes,
+    bytesUp: counts.bytesUp - before.counts.bytesUp,
     cpuPercent: (cpuSeconds / wall) * 100,
     cpuSeconds,
     rounds: rounds.count - before.rounds.count,

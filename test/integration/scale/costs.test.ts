@@ -20,7 +20,7 @@ class Fleet implements Disposable {
   constructor(controller: string) {
     const line = (this.#line = new Line(controller, this.counts));
     const agent = (host: string, role: "host" | "gateway", labels: Readonly<Record<string, string>>): LightAgent =>
-      new LightAgent({ host, role, labels, line, pace: PACE });
+      new LightAgent({ host, role, labels, way: line, pace: PACE });
     this.hosts = Array.from({ length: HOSTS }, (_, i) => agent(`host-${i}`, "host", { part: String(i % 2) }));
     this.gateways = ["gateway-1", "gateway-2"].map((name) => agent(name, "gateway", {}));
   }
