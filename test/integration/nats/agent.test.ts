@@ -1,5 +1,6 @@
 /** Real agents that take their assignment over NATS while no controller runs anywhere (RACES C1, C8). */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
@@ -52,11 +53,17 @@ class Agent implements AsyncDisposable {
   }
 
   async serves(version: string): Promise<void> {
-    await until(`it serves ${version}`, async () => {
-      const { endpoints } = await this.json<{ endpoints: { port: number }[] }>("/report");
-      const port = endpoints[0]?.port;
-      if (port === undefined) return false;
-      return (await (await fetch(`http://127.0.0.1:${port}/`)).text()).startsWith(`${version} `);
+    await until(
+      `it serves ${version}`,
+      async () => {
+        const { endpoints } = await this.json<{ endpoints: { port: number }[] }>("/report");
+        const port = endpoints[0]?.port;
+        if (port === undefined) return false;
+        return (await ask(port)).startsWith(`${version} `);
+      },
+      30_000,
+    ).catch((error: unknown) => {
+      throw new Error(`${(error as Error).message}\n${this.process.describe()}`);
     });
   }
 
@@ -68,6 +75,21 @@ class Agent implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.process.stop();
   }
+}
+
+/** On a connection of its own: one that is kept may lead to a worker that the agent before has left. */
+function ask(port: number): Promise<string> {
+  return new Promise((done) => {
+    const sent = request({ host: "127.0.0.1", port, agent: false, timeout: 2_000 }, (response) => {
+      let text = "";
+      response.on("data", (part: Buffer) => (text += part.toString("utf8")));
+      response.on("end", () => done(text));
+      response.on("error", () => done(""));
+    });
+    sent.on("timeout", () => sent.destroy());
+    sent.on("error", () => done(""));
+    sent.end();
+  });
 }
 
 async function put(nats: NatsServers, generation: number, assigned: AssignedService): Promise<void> {

@@ -264,6 +264,51 @@ test.concurrent("an agent that was cut off has what was changed meanwhile, and i
   expect(agent.session.troubles()).toEqual([]);
 });
 
+test.concurrent(
+  "C1: what was put while an agent was cut off is read when it is connected again, though nobody says it once more",
+  async () => {
+    const here = fleet();
+    await using relay = await relayTo(nats);
+    const puts = here.puts();
+    puts.put("host-1", asked(1, 1, [shop(1)]));
+    using agent = here.agent({
+      nats: nats.options({ cluster: here.cluster, servers: [`nats://${relay.address}`] }),
+    });
+    await applied(agent, 1);
+    relay.set({ kind: "cut" });
+    await until("it notices", () => agent.session.troubles()[0]?.includes("connection is lost") === true);
+    puts.put("host-1", asked(1, 2, [shop(2)]));
+    await until("it is put", () => puts.pending === 0);
+    relay.set({ kind: "pass" });
+    await applied(agent, 2);
+    await puts.close();
+  },
+);
+
+test.concurrent(
+  "I4: calls of an epoch that is over are left, and answered by a hello only when no other has come for long",
+  async () => {
+    const here = fleet();
+    const has = asked(9, 1, [shop(1)]);
+    using _agent = here.agent({ lastGood: has });
+    await until("it says hello", () => here.hellos() === 1);
+    for (let n = 1; n <= 20; n++) {
+      here.call(3);
+      // Heard after the call, and answered.
+      link.connection.publish(here.names.assignmentSubject("host-1"), encodeAssignmentValue(has));
+      await until("it has heard that", () => here.ups.filter(({ what }) => what.kind === "applied").length === n);
+    }
+    expect(here.hellos()).toBe(1);
+    here.call(9);
+    await until("it says hello to the one that leads", () => here.hellos() === 2);
+    await until("it says hello to the only one there is", () => {
+      here.call(3);
+      return here.hellos() === 3;
+    });
+    expect(here.ups.at(-1)?.what).toMatchObject({ hello: { highestEpoch: 9 } });
+  },
+);
+
 test.concurrent("C7: what is applied is known though the answer was lost: the reports say it", async () => {
   const here = fleet();
   await using controller = here.controller();
@@ -378,7 +423,7 @@ test.concurrent("a session that nobody knows is asked to begin anew", async () =
     const hello = here.ups.findLast(({ what }) => what.kind === "hello");
     return hello?.session !== session && controller.fleet.agent("host-1")?.session?.id === hello?.session;
   });
-  expect(agent.session.troubles()).toEqual([]);
+  await until("it is welcomed", () => agent.session.troubles().length === 0);
 });
 
 test.concurrent(
