@@ -13,7 +13,7 @@ import { until } from "./processes.ts";
 import { tar } from "./tar.ts";
 
 /** For vitest: a test that waits in vain says for what, long before this. */
-export const SLOW = { timeout: 180_000 } as const;
+export const SLOW = { timeout: 180_000, concurrent: true } as const;
 export const PATIENCE_MS = 60_000;
 export const BASE_IMAGE = "node:26-bookworm-slim";
 

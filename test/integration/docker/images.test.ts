@@ -16,9 +16,12 @@ test(
     await serving(agent);
     const failed = async (run: object, version: string): Promise<string> => {
       agent.write(lab.document(version, { port: 3_000, ...run }));
-      const of = (one: { readonly version: string }): boolean => one.version === version;
-      await agent.until(`${version} fails`, (all) => all.some((one) => of(one) && one.state === "failed"));
-      return (await agent.instances()).find((one) => of(one) && one.state === "failed")!.reason;
+      let reason: string | undefined;
+      await agent.until(`${version} fails`, (all) => {
+        reason = all.find((one) => one.version === version && one.state === "failed")?.reason;
+        return reason !== undefined;
+      });
+      return reason!;
     };
     const secret = join(agent.folder, "registry");
     writeFileSync(secret, "robot:let me in");
