@@ -361,7 +361,8 @@ export class NatsStore implements NatsBackedStore {
     } catch (error) {
       if (error instanceof StoreUnusable || error instanceof StoreUnsure) throw error;
       for (const bucket of [this.#o.records, this.#o.head]) {
-        if (!(await bucket.exists().catch(() => true))) throw new Error(bucket.gone(), { cause: error });
+        // Whoever writes has in memory what is stored nowhere any more: it is to load, and begin anew on what is there.
+        if (!(await bucket.exists().catch(() => true))) throw this.#mustLoad(bucket.gone());
       }
       throw new Error(this.#o.records.explain(doing, error), { cause: error });
     }
