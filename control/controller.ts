@@ -11,7 +11,6 @@ import { formatHostPort, isLoopback } from "../proto/contract/address.ts";
 import type { HostPort } from "../proto/contract/address.ts";
 import { SESSION } from "../proto/contract/limits.ts";
 import type { NatsOptions } from "../proto/contract/nats.ts";
-import type { OperatorServer } from "../proto/gen/baton/v1/operator.ts";
 import type { Clock } from "../proto/kernel/clock.ts";
 import type { Log } from "../proto/kernel/log.ts";
 import type { Random } from "../proto/kernel/random.ts";
@@ -24,6 +23,7 @@ import type { Token } from "./api/auth.ts";
 import { serveGrpc } from "./api/grpc.ts";
 import { serveHttp } from "./api/http.ts";
 import type { HttpOptions } from "./api/http.ts";
+import type { OperatorServer } from "./api/service.ts";
 import type { Ground } from "./desk.ts";
 import type { SessionStream } from "./fleet/session.ts";
 import { openSqliteStore } from "./store/sqlite/open.ts";
@@ -152,7 +152,7 @@ async function alone(options: ControllerOptions, base: Base): Promise<Work> {
 /** One of several. What it takes is loaded here alone. */
 async function several(options: ControllerOptions, nats: NatsOptions, base: Base): Promise<Work> {
   const { Cluster } = await import("./lead/cluster.ts");
-  const { metricsOf, operatorsOf } = await import("./lead/face.ts");
+  const { metricsOf, operatorsOf } = await import("./api/face.ts");
   const { openNats } = await import("../proto/runtime/nats.ts");
   const { clock, random, log } = options;
   const cluster = new Cluster({

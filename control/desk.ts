@@ -2,13 +2,13 @@
  * Where a controller's work is done while it leads or follows: everything that is made anew when that changes, on the
  * ground that stays (listeners, store, tokens). A controller that stands alone has one for life.
  */
-import type { OperatorServer } from "../proto/gen/baton/v1/operator.ts";
 import type { Clock, Millis } from "../proto/kernel/clock.ts";
 import type { Log } from "../proto/kernel/log.ts";
 import type { Random } from "../proto/kernel/random.ts";
 import type { Measure } from "./analysis/measure.ts";
 import type { Token } from "./api/auth.ts";
 import type { Metrics } from "./api/metrics.ts";
+import type { OperatorServer } from "./api/service.ts";
 
 export type Role = "leader" | "follower" | "candidate";
 

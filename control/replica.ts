@@ -1,21 +1,21 @@
 /**
  * The desk of a controller that follows: the same registry, fleet, books and views as the leader's, fed by what the
  * leader stores and by what every agent says; it decides and sends nothing. Reads and watches are answered here, what
- * changes something is passed to the leader (lead/forward.ts).
+ * changes something is passed to the leader (api/forward.ts).
  *
  * Counts of a ledger are as the leader stored them last, some two seconds ago at most.
  */
-import type { OperatorServer } from "../proto/gen/baton/v1/operator.ts";
 import type { Token } from "./api/auth.ts";
 import type { OperatorContext } from "./api/context.ts";
 import { controlMetrics } from "./api/metrics.ts";
 import { operatorService } from "./api/operator.ts";
+import type { OperatorServer } from "./api/service.ts";
 import type { Desk, Ground } from "./desk.ts";
 import { Fleet } from "./fleet/fleet.ts";
 import type { FleetNews } from "./fleet/fleet.ts";
 import type { SessionOptions } from "./fleet/session.ts";
-import { forwarding } from "./lead/forward.ts";
-import type { Forward } from "./lead/forward.ts";
+import { forwarding } from "./api/forward.ts";
+import type { Forward } from "./api/forward.ts";
 import { Books } from "./ledger/books.ts";
 import { Loop } from "./loop.ts";
 import { Operations } from "./operations.ts";

@@ -23,7 +23,7 @@ import { openNatsStore } from "../store/nats/open.ts";
 import type { Store } from "../store/store.ts";
 import { openTerm } from "../term.ts";
 import type { OtherSessions } from "../term.ts";
-import { answerForwarded, forwardOver } from "./forward.ts";
+import { answerForwarded, forwardOver } from "../api/forward.ts";
 import { KvRegister } from "./kv-register.ts";
 import { Lease } from "./lease.ts";
 

@@ -18,9 +18,9 @@ import { OperatorService } from "../../proto/gen/baton/v1/operator.ts";
 import type { OperatorServer } from "../../proto/gen/baton/v1/operator.ts";
 import { sleep } from "../../proto/kernel/clock.ts";
 import type { Clock } from "../../proto/kernel/clock.ts";
-import { allows, authorizationOf } from "../api/auth.ts";
-import type { Token } from "../api/auth.ts";
-import { actorOf, UNAUTHENTICATED } from "../api/operator.ts";
+import { allows, authorizationOf } from "./auth.ts";
+import type { Token } from "./auth.ts";
+import { actorOf, UNAUTHENTICATED } from "./operator.ts";
 
 /** What only the leader may do. The rest are reads: each controller answers them itself. */
 const WRITES = [

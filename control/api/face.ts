@@ -8,11 +8,11 @@ import { LEAD } from "../../proto/contract/nats.ts";
 import { PROTOCOL_VERSION } from "../../proto/contract/limits.ts";
 import { OperatorService } from "../../proto/gen/baton/v1/operator.ts";
 import type { Info, OperatorServer } from "../../proto/gen/baton/v1/operator.ts";
-import { allows, authorizationOf } from "../api/auth.ts";
-import type { Metrics } from "../api/metrics.ts";
-import { UNAUTHENTICATED } from "../api/operator.ts";
+import { allows, authorizationOf } from "./auth.ts";
+import type { Metrics } from "./metrics.ts";
+import { UNAUTHENTICATED } from "./operator.ts";
 import type { Ground } from "../desk.ts";
-import type { Cluster } from "./cluster.ts";
+import type { Cluster } from "../lead/cluster.ts";
 
 const PATIENCE_MS = LEAD.takeOverMs + 1_000;
 
