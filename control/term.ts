@@ -87,7 +87,9 @@ export async function openTerm(options: TermOptions): Promise<Term> {
   const others = options.sessions?.({ ...session, epoch: () => registry.epoch });
 
   const active = state.rollouts.filter((rollout) => rollout.endedAtMs === 0).length;
-  if (ground.id !== "" && state.services.length === 0 && state.hosts.length === 0) narrator.emptyStore();
+  const empty = state.services.length === 0 && state.hosts.length === 0;
+  const untold = empty && (await store.events({ afterSeq: 0, service: "", limit: 1 })).length === 0;
+  if (ground.id !== "" && untold) narrator.emptyStore();
   narrator.started(registry.epoch, options.damaged, active, ground.id);
   loop.onRound(() => analysis.look());
   loop.start();
