@@ -96,12 +96,14 @@ test("no room in JetStream: the change is refused with the reason, what runs goe
   const jsm = await link.connection.jetstreamManager();
   await jsm.streams.add({ name: "FILLER", subjects: ["filler"] });
   const block = Buffer.alloc(256 << 10, 1);
-  for (let full = false; !full;) {
-    await link.connection
-      .jetstream()
-      .publish("filler", block)
-      .catch(() => (full = true));
-  }
+  const publish = async (): Promise<boolean> => {
+    const sent = link.connection.jetstream().publish("filler", block);
+    return sent.then(
+      () => true,
+      () => false,
+    );
+  };
+  while (await publish());
   const refused = await member.client.apply(shopDocument("v2")).then(
     () => "it was taken",
     (error: unknown) => (error as Error).message,
