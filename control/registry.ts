@@ -155,7 +155,7 @@ export class Registry {
       const known = this.#journals.get(rollout);
       if (known !== undefined) return known;
       const of = this.#rollouts.get(rollout);
-      const read = await this.#store.journal(rollout);
+      const read = await this.#read(this.#store.journal(rollout));
       // It moved on while it was read.
       if (this.#rollouts.get(rollout) !== of) continue;
       // Kept for those that move; an ended one is read again when it is asked for.
@@ -165,7 +165,14 @@ export class Registry {
   }
 
   events(query: EventQuery): Promise<readonly StoredEvent[]> {
-    return this.#store.events(query);
+    return this.#read(this.#store.events(query));
+  }
+
+  /** What can't be read is no defect: the store's servers are away, and the operator is told so. */
+  #read<T>(answer: Promise<T>): Promise<T> {
+    return answer.catch((error: unknown) => {
+      throw new StoreFailed(error instanceof Error ? error.message : String(error), false, error);
+    });
   }
 
   /** Calls `listener` with each event from now on, until the answer is called. */

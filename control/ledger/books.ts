@@ -43,6 +43,8 @@ export class Books {
   readonly #starts = new Map<string, Tally>();
   readonly #asked = new Map<string, { readonly changes: number; readonly traffic: Traffic }>();
   readonly #explainer = new Explainer();
+  /** When each host's newest report was entered. */
+  readonly #heard = new Map<string, number>();
 
   /** `at`: monotonic; what was pending when the controller stopped gets its whole grace again. */
   constructor(stored: Stored, at: number) {
@@ -63,6 +65,8 @@ export class Books {
     if (!known) this.#joinBaselines(counts);
     if (counts.dirty) this.#pages.add(counts);
     const ends = this.#endsOf(host);
+    const since = this.#heard.get(host) ?? at;
+    this.#heard.set(host, at);
     if (entered.newBoot) {
       this.#explainer.see(
         { host, kind: "agent-restarted", service: "", message: `the agent ${host} started anew` },
@@ -78,7 +82,7 @@ export class Books {
     }
     for (const seen of ends.observe(report)) this.#explainer.see(seen, at);
     for (const loss of entered.losses) {
-      this.#explainer.lose(loss, at);
+      this.#explainer.lose(loss, at, since);
       this.#touchLedgersOf(loss.service);
     }
     return entered;

@@ -18,8 +18,13 @@ import type { LossCause } from "../../proto/contract/report.ts";
 import type { Loss } from "./types.ts";
 
 export const GRACE_MS = 3_000;
-/** How long before the loss's arrival its reason may have been seen. */
+/** How long before the loss its reason may have been seen. */
 export const WINDOW_MS = 2_000;
+/**
+ * A loss happened between its host's last report and this one. These may lie seconds apart (its core was started again, or
+ * nobody led): then that whole while counts, as far back as this.
+ */
+export const LATE_MS = 15_000;
 
 export interface Seen {
   readonly host: string;
@@ -37,6 +42,8 @@ export interface Judged {
 interface Waiting {
   readonly loss: Loss;
   readonly at: number;
+  /** Not before then. */
+  readonly since: number;
 }
 
 const BROKEN: readonly LossCause[] = [
@@ -58,8 +65,9 @@ export class Explainer {
     this.#seen.push({ ...seen, at });
   }
 
-  lose(loss: Loss, at: number): void {
-    this.#waiting.push({ loss, at });
+  /** `since`: when its host was last heard, before `at`. */
+  lose(loss: Loss, at: number, since = at): void {
+    this.#waiting.push({ loss, at, since: Math.max(since, at - LATE_MS) });
   }
 
   pending(service: string): readonly Loss[] {
@@ -74,7 +82,7 @@ export class Explainer {
     const judged: Judged[] = [];
     const waiting: Waiting[] = [];
     for (const entry of this.#waiting) {
-      const found = this.#seen.find((seen) => seen.at >= entry.at - WINDOW_MS && explains(seen, entry.loss));
+      const found = this.#seen.find((seen) => seen.at >= entry.since - WINDOW_MS && explains(seen, entry.loss));
       if (entry.loss.tooEarly === true) judged.push({ loss: entry.loss, explanation: early(entry.loss) });
       else if (found !== undefined) judged.push({ loss: entry.loss, explanation: found.message });
       else if (entry.loss.role === "gateway" && silent(entry.loss.endpoint)) waiting.push({ ...entry, at: now });
@@ -82,7 +90,7 @@ export class Explainer {
       else judged.push({ loss: entry.loss, explanation: "" });
     }
     this.#waiting = waiting;
-    this.#seen = this.#seen.filter((seen) => now - seen.at < WINDOW_MS + GRACE_MS);
+    this.#seen = this.#seen.filter((seen) => now - seen.at < LATE_MS + WINDOW_MS + GRACE_MS);
     return judged;
   }
 }

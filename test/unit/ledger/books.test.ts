@@ -141,6 +141,10 @@ describe("judging losses", () => {
     const rows = [traffic("host-1", { started: 5, lost: { [cause]: count } })];
     books.enter("gateway-1", "gateway", report({ traffic: rows }), when, when);
   };
+  /** The gateway reports that nothing has happened. */
+  const heard = (books: Books, when: number): void => {
+    books.enter("gateway-1", "gateway", report({ traffic: [traffic("host-1")] }), when, when);
+  };
 
   test("what nothing explains is unexplained, but only after the grace", () => {
     const books = opened();
@@ -185,9 +189,22 @@ describe("judging losses", () => {
     books.settle(1_000, nobody);
     // Repeated in every report, taken once.
     books.enter("host-1", "host", report({ incidents: [died] }), 9_000, 9_000);
+    heard(books, 8_900);
     lose(books, 9_000);
     books.settle(13_000, nobody);
     expect(books.unexplained(running.id)).toBe(1);
+  });
+
+  test("what a gateway lost while it could not report is explained by what was seen meanwhile", () => {
+    const books = opened();
+    heard(books, 1_000);
+    const died = { seq: 1, atMs: 1, kind: "worker_died", service: "", message: "killed" } as const;
+    books.enter("host-1", "host", report({ incidents: [died] }), 1_500, 1_500);
+    books.settle(6_000, nobody);
+    lose(books, 6_500); // its core was started again meanwhile
+    books.settle(10_000, nobody);
+    expect(books.unexplained(running.id)).toBe(0);
+    expect(books.sum(running.id)?.notes[0]?.explanation).toBe("host-1: killed");
   });
 
   test("an instance that ends unasked explains what broke on it; one that was told to end does not", () => {
@@ -214,6 +231,7 @@ describe("judging losses", () => {
     books.settle(13_000, nobody);
     expect(books.unexplained(running.id)).toBe(0);
     at(books, "host-1", [], { seq: 4, instances: [instance("b", { state: "serving" })] }, 14_000);
+    lose(books, 19_900, "no_instance", 4); // none more
     lose(books, 20_000, "no_instance", 5);
     books.settle(24_000, nobody);
     expect(books.unexplained(running.id)).toBe(1);
