@@ -10,6 +10,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { integer } from "../../proto/kernel/random.ts";
+import { Api } from "../../control/cli/client.ts";
+import type { ControllerPart } from "../../control/cli/up/cluster.ts";
+import { DEMO } from "../../control/cli/up/service.ts";
+import { EXIT } from "../../proto/contract/limits.ts";
 import type { ClientLedger } from "../loss/ledger.ts";
 import { Epochs } from "../chaos/epochs.ts";
 import type { DemoCluster } from "../support/cluster.ts";
@@ -23,7 +27,8 @@ import {
   THREE_NATS,
 } from "../support/cluster.ts";
 import { partsOf } from "../support/proc.ts";
-import { until } from "../support/processes.ts";
+import { startNode, until } from "../support/processes.ts";
+import type { RunningProcess } from "../support/processes.ts";
 import { expectNothing, expectOnlyInFlight, pick, random, underFire, wait } from "./under-fire.ts";
 
 const KILLS = Number(process.env["KILLS"] ?? 1);
@@ -117,6 +122,24 @@ async function mended(names: readonly string[]): Promise<void> {
   expect(followers).toHaveLength(CONTROLLERS.length - 1);
 }
 
+/** `baton rollout watch`, asking this one first. */
+function watching({ grpc }: ControllerPart): RunningProcess {
+  const others = demo.cluster.controllers.map((one) => one.grpc).filter((one) => one !== grpc);
+  const args = ["rollout", "watch", "demo", "--timeout", "90s", "--controller", [grpc, ...others].join(",")];
+  return startNode("control/cli/main.ts", { args, env: { NO_COLOR: "1" } });
+}
+
+const rolloutEnded = async (): Promise<boolean> =>
+  (await demo.cluster.controller.call(Api.getRollout, { service: DEMO, rollout: "" })).ended;
+
+/** It has seen the rollout to its end, and has said in one line that it went on elsewhere. */
+async function expectWatched(watch: RunningProcess, from: ControllerPart): Promise<void> {
+  const { code } = await watch.exited;
+  expect(code, watch.describe()).toBe(EXIT.done);
+  const moved = watch.stderr.split("\n").filter((line) => line.includes("can't be reached"));
+  expect(moved[0], watch.describe()).toMatch(new RegExp(`^the controller at ${from.grpc} can't be reached .* asking `));
+}
+
 function expectOneLeaderAtATime(): void {
   expect(epochs.look()).toEqual([]);
   expect(epochs.seen).toBeGreaterThan(0);
@@ -133,10 +156,16 @@ test.each(chosen)(
   "$name: rollouts complete, nothing more is lost, no two lead",
   { timeout: KILLS * CASE_MS },
   async (one) => {
+    const watched: { readonly watch: RunningProcess; readonly from: ControllerPart }[] = [];
     const strike = async (): Promise<void> => {
       const killed: string[] = [];
+      const { leader: leads } = await leadership(demo.cluster);
+      const watch = one.victims.includes(leader) ? watching(leads) : null;
+      await watch?.line(/^demo v\d → v\d /);
       // All are found before the first is gone: they are to be gone together.
       const found = await Promise.all(one.victims.map((victim) => victim(demo)));
+      // A rollout that has ended by now needs no other controller.
+      if (watch !== null && !(await rolloutEnded())) watched.push({ watch, from: leads });
       for (const { pid, name } of found.flat()) {
         process.kill(pid, "SIGKILL");
         if (name !== null) killed.push(name);
@@ -146,7 +175,8 @@ test.each(chosen)(
     };
     const fire = await underFire(demo, serves, { strikes: Array.from({ length: KILLS }, () => strike) });
     if (KILLS % 2 === 1) serves = serves === "v1" ? "v2" : "v1";
-    kept.push(one.name, ...fire.notes);
+    kept.push(one.name, ...fire.notes, `  ${watched.length} watched through a take-over`);
+    for (const { watch, from } of watched) await expectWatched(watch, from);
     if (one.cuts === true) expectOnlyInFlight(fire);
     else expectNothing(fire);
     expectOneLeaderAtATime();
