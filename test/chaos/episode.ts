@@ -4,6 +4,7 @@ import type { RolloutView } from "../../proto/gen/baton/v1/operator.ts";
 import type { LossRecord } from "../loss/ledger.ts";
 import type { Commander } from "./commands.ts";
 import { SERVICE } from "./documents.ts";
+import type { FaultKind } from "./faults.ts";
 import { blame } from "./losses.ts";
 import type { Blame } from "./losses.ts";
 import type { Episode } from "./schedule.ts";
@@ -46,6 +47,11 @@ export interface Played {
 /** The agents' last counts, and the grace in which Baton's books wait for a loss's explanation. */
 const BOOKS_MS = 4_500;
 const ASK_MS = 20_000;
+/** These touch no instance, and no host's processes. */
+const HARMLESS: ReadonlySet<FaultKind> = new Set([
+  ...(["kill-controller", "stop-controller", "kill-nats", "kill-nats-majority", "stop-nats"] as const),
+  ...(["cut", "hole", "delay", "trickle", "clock-step"] as const),
+]);
 
 export async function judge(played: Played): Promise<Judged> {
   const { planned, topology, commander, rest, known, before } = played;
@@ -79,6 +85,7 @@ export async function judge(played: Played): Promise<Judged> {
   const ends = rollouts.map(endOf);
   // Only a target that itself dies twice, on some host, may bring that about.
   for (const view of rollouts.filter(({ stage }) => stage === "Failed")) wrong.push(`a rollback failed: ${told(view)}`);
+  for (const view of rollouts) wrong.push(...takenBack(view, played));
   return {
     ...{ number: planned.number, ends, explained: counted(blamed), unexplained: unexplained.length },
     ...{ clientLost: blamed.length, uncounted: blamed.length - countable.length, unread: noOnes },
@@ -95,6 +102,19 @@ export async function judge(played: Played): Promise<Judged> {
 /** The last word of a rollout; what a person would want to know of one that did not succeed. */
 function endOf(view: RolloutView): string {
   return `${view.service} ${view.fromVersion}→${view.toVersion} ${view.strategy}: ${view.stage}`;
+}
+
+/**
+ * A good version is taken back only for what was done to its instances or their host, or on an operator's word: not for a
+ * controller, a way or a clock that failed.
+ */
+function takenBack(view: RolloutView, { commander, strikes }: Played): readonly string[] {
+  const good = view.service !== SERVICE || commander.deploymentOf(view.toVersion)?.behaviour === "";
+  if (view.stage !== "RolledBack" || !good) return [];
+  const asked = commander.said.some(({ verb }) => verb === "abort" || verb === "undo");
+  if (asked || strikes().some(({ fault }) => !HARMLESS.has(fault.kind))) return [];
+  const why = view.transitions.find(({ stage }) => stage === "Aborting" || stage === "RollingBack");
+  return [`${view.toVersion} is good, and was taken back: ${why?.reason ?? ""} ${why?.message ?? told(view)}`];
 }
 
 function counted(blamed: readonly Blame[]): Readonly<Record<string, number>> {

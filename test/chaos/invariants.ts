@@ -62,7 +62,7 @@ export class Invariants {
     if (last === undefined) return [];
     return [
       ...this.#takenOut(last, now, around),
-      ...(now.rollouts === null ? [] : alone(now.rollouts)),
+      ...(now.rollouts === null ? [] : [...alone(now.rollouts), ...stoppedItself(now.rollouts)]),
       ...(now.rollouts === null || last.rollouts === null ? [] : this.#moved(last, now, around)),
     ];
   }
@@ -124,6 +124,12 @@ export class Invariants {
 }
 
 const moving = (view: RolloutView): boolean => !view.ended && view.behind === "";
+
+/** The engine has found a breach in its own plan: nothing was done, but it must never come to that. */
+const stoppedItself = (rollouts: readonly RolloutView[]): readonly string[] =>
+  rollouts
+    .filter((view) => !view.ended && view.reason === "InvariantViolation")
+    .map((view) => `the engine stopped itself in ${view.id}: ${view.message}`);
 
 function alone(rollouts: readonly RolloutView[]): readonly string[] {
   const services = new Map<string, string[]>();

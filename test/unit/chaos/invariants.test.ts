@@ -88,3 +88,8 @@ test("what does not answer proves nothing", () => {
   const mute = { rollouts: null, routed: new Map([["gateway-1", null]]), serves: new Map(HOSTS.map((h) => [h, null])) };
   expect(judged([look(0), look(300, mute), look(600)])).toEqual([]);
 });
+
+test("the engine's own check has stopped it: that is a defect, whoever moves it on", () => {
+  const view = rollout([], { phase: "Paused", reason: "InvariantViolation", message: "I2: …" });
+  expect(judged([look(0), look(300, { rollouts: [view] })])).toEqual(["the engine stopped itself in r: I2: …"]);
+});
