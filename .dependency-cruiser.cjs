@@ -69,7 +69,10 @@ module.exports = {
     rule(
       "wire-stops-at-the-edge",
       "Wire types end at the session and API edges.",
-      { pathNot: "^(proto/gen/|proto/contract/wire[./]|agent/core/session|control/(fleet/(session|nats/)|api/|cli/)|test/)" },
+      {
+        pathNot:
+          "^(proto/gen/|proto/contract/wire[./]|agent/core/session|control/(fleet/(session|nats/)|api/|cli/)|test/)",
+      },
       { path: "^proto/gen/" },
     ),
     rule(
