@@ -33,6 +33,14 @@ export function askEach(options: CommonOptions): Promise<readonly Asked[]> {
   );
 }
 
+/** The same, the leading one in front: what hosts refused is known to it alone. */
+export async function leaderFirst(options: CommonOptions): Promise<CommonOptions> {
+  if (options.controller.length === 1) return options;
+  const leading = (await askEach(options)).find(({ info }) => info?.role === "leader")?.address;
+  if (leading === undefined) return options;
+  return { ...options, controller: [leading, ...options.controller.filter((address) => address !== leading)] };
+}
+
 export function controllersTable(asked: readonly Asked[]): string {
   const now = Date.now();
   return table(

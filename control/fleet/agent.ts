@@ -35,7 +35,8 @@ export interface InFlight {
 
 export type Sync = "SYNCED" | "STALE" | "NOT_SENT" | "REJECTED";
 export type Lease = "live" | "unknown" | "lost";
-type SyncState = "rejected" | "held" | "nothing asked" | "synced" | "sent" | "no session" | "first report awaited";
+type SyncState =
+  "rejected" | "held" | "nothing asked" | "synced" | "sent" | "no session" | "unconfirmed" | "first report awaited";
 
 export class Agent {
   readonly name: string;
@@ -258,6 +259,8 @@ export class Agent {
       }
       case "no session":
         return { sync: "STALE", reason: "it has no session with this controller" };
+      case "unconfirmed":
+        return { sync: "STALE", reason: "it has not confirmed yet what is asked of it" };
       case "first report awaited":
         return { sync: "NOT_SENT", reason: "its first report is awaited" };
     }
@@ -270,7 +273,9 @@ export class Agent {
     if (wanted === null) return "nothing asked";
     if (applied?.hash === wanted.hash) return "synced";
     if (this.inFlight !== null) return "sent";
-    return this.session === null ? "no session" : "first report awaited";
+    if (this.session === null) return "no session";
+    // A controller that follows sends nothing, and sees by the reports what is confirmed.
+    return this.reportedInSession ? "unconfirmed" : "first report awaited";
   }
 
   /**

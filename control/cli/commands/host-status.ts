@@ -7,6 +7,7 @@ import type { Controller } from "../client.ts";
 import { Api } from "../client.ts";
 import type { CommonOptions } from "../context.ts";
 import { connect, duration, withController } from "../context.ts";
+import { leaderFirst } from "../controllers.ts";
 import { CliError } from "../errors.ts";
 import { print, remark, table } from "../output.ts";
 import { ago } from "../render/units.ts";
@@ -21,6 +22,7 @@ const HELP = `
   STALE     it has something older, or nothing is heard of it
   NOT SENT  nothing was sent to it yet
   REJECTED  it refused what it was sent, and keeps what it had; it is asked again once something else is wanted
+            (a controller that follows does not know of it, and shows STALE: of several addresses the leader is asked)
 
 Exit code: 0 only if every host that is shown is SYNCED, else 1; 4 when --timeout passed before they were.`;
 
@@ -35,7 +37,7 @@ export function addHostStatus(program: Command, done: (exitCode: number) => void
       .option("--timeout <duration>", "give up waiting after this long (exit 4)", duration)
       .addHelpText("after", HELP),
   ).action(async (name: string | undefined, options: StatusOptions) => {
-    using controller = connect(options);
+    using controller = connect(await leaderFirst(options));
     if (options.timeout !== undefined && options.wait !== true)
       remark("--timeout is for --wait: nothing is waited for");
     const deadline = Date.now() + (options.timeout ?? Number.POSITIVE_INFINITY);
