@@ -6,7 +6,7 @@
  * Errors  rejects with the client's NatsError; `explain` makes a sentence of it.
  */
 import { DeliverPolicy, Empty, headers, NatsError } from "nats";
-import type { JetStreamClient, JetStreamManager, NatsConnection, StreamInfo } from "nats";
+import type { ConsumerMessages, JetStreamClient, JetStreamManager, NatsConnection, StreamInfo } from "nats";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { sleep } from "../../../proto/kernel/clock.ts";
 import type { Clock, Millis } from "../../../proto/kernel/clock.ts";
@@ -210,7 +210,7 @@ export class Bucket {
       deliver_policy: DeliverPolicy.LastPerSubject,
       headers_only: !valued,
     });
-    const messages = await consumer.consume({ max_messages: AT_A_TIME });
+    const messages = await this.#begun(consumer.consume({ max_messages: AT_A_TIME }));
     const idle = (): void => messages.stop();
     let timer = this.#clock.after(PASS_IDLE_MS, idle);
     let done = false;
@@ -232,6 +232,20 @@ export class Bucket {
     }
     if (!done)
       throw new Error(`${this.name} could not be read to its end: nothing came for ${String(PASS_IDLE_MS)} ms`);
+  }
+
+  /** By itself the client tries for a quarter of an hour, thirty seconds apart, what fails while servers elect a leader. */
+  async #begun(consuming: Promise<ConsumerMessages>): Promise<ConsumerMessages> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = this.#clock.after(PASS_IDLE_MS, () => {
+      reject(new Error(`${this.name} could not be read: no consumer was to be had for ${String(PASS_IDLE_MS)} ms`));
+      consuming.then((messages) => messages.stop()).catch(() => undefined);
+    });
+    try {
+      return await Promise.race([consuming, late]);
+    } finally {
+      timer.cancel();
+    }
   }
 
   /** Values as servers tell of them once they are stored. Never waits; a lost connection loses some. */
