@@ -9,7 +9,7 @@ import { isIP } from "node:net";
 import { checkServerIdentity } from "node:tls";
 import type { ConnectionOptions } from "node:tls";
 import { connect, credsAuthenticator, Events, NatsError } from "nats";
-import type { Auth, NatsConnection, TlsOptions } from "nats";
+import type { Authenticator, NatsConnection, TlsOptions } from "nats";
 import type { NatsLink } from "../contract/nats-link.ts";
 import { NATS_SERVER_AT_LEAST } from "../contract/nats.ts";
 import type { NatsOptions } from "../contract/nats.ts";
@@ -33,6 +33,11 @@ export interface OpenNats {
   readonly random: Random;
   readonly log: Log;
   readonly signal?: AbortSignal;
+  /**
+   * Answers come to subjects below this one; default: what NATS calls `_INBOX`, which whoever may hear it hears of all.
+   * No other user needs to be allowed to listen there.
+   */
+  readonly inbox?: string;
   /** Each sentence of trouble before the first connection. */
   onTrouble?(why: string): void;
 }
@@ -61,10 +66,11 @@ export async function openNats(options: OpenNats): Promise<NatsLink> {
 
 class Refused extends Error {}
 
-async function attempt({ nats, name, random }: OpenNats): Promise<NatsConnection> {
+async function attempt({ nats, name, random, inbox }: OpenNats): Promise<NatsConnection> {
   const connection = await connect({
     servers: [...nats.servers],
     name,
+    ...(inbox === undefined ? {} : { inboxPrefix: inbox }),
     timeout: CONNECT_MS,
     pingInterval: PING_MS,
     maxPingOut: 2,
@@ -72,7 +78,7 @@ async function attempt({ nats, name, random }: OpenNats): Promise<NatsConnection
     // By itself the client gives up for ever when it is refused twice: a mended file would need a restart.
     ignoreAuthErrorAbort: true,
     reconnectDelayHandler: () => BACKOFF.baseMs + random.next() * 900,
-    authenticator: (nonce?: string) => authOf(nats, nonce),
+    authenticator: authenticatorOf(nats),
     ...tlsOf(nats),
   });
   const version = connection.info?.version ?? "";
@@ -83,16 +89,36 @@ async function attempt({ nats, name, random }: OpenNats): Promise<NatsConnection
   return connection;
 }
 
-function authOf({ credsFile }: NatsOptions, nonce?: string): Auth {
-  if (credsFile === null) return;
+/**
+ * Asked with each connection. The client gives up for ever when this throws while it connects again, and a file that is
+ * just being replaced can't be read for a moment: then what it held last is shown once more, and the server decides.
+ */
+function authenticatorOf({ credsFile }: NatsOptions): Authenticator {
+  if (credsFile === null) return () => undefined;
+  let last: Authenticator | undefined;
+  return (nonce) => {
+    try {
+      const now = authenticatorIn(credsFile);
+      const auth = now(nonce);
+      last = now;
+      return auth;
+    } catch (error) {
+      if (last === undefined) throw error;
+      return last(nonce);
+    }
+  };
+}
+
+function authenticatorIn(credsFile: string): Authenticator {
   const whole = readFileSync(credsFile, "utf8");
   // Its parser wants the line break at the end, too.
-  if (whole.includes("BEGIN NATS USER JWT")) return credsAuthenticator(Buffer.from(`${whole}\n`))(nonce);
+  if (whole.includes("BEGIN NATS USER JWT")) return credsAuthenticator(Buffer.from(`${whole}\n`));
   const text = whole.trim();
   if (text === "" || /\s/.test(text))
     throw new Refused(`${credsFile} must hold a NATS .creds file or one line: USER:PASSWORD, or a token`);
   const colon = text.indexOf(":");
-  return colon < 0 ? { auth_token: text } : { user: text.slice(0, colon), pass: text.slice(colon + 1) };
+  const auth = colon < 0 ? { auth_token: text } : { user: text.slice(0, colon), pass: text.slice(colon + 1) };
+  return () => auth;
 }
 
 function tlsOf({ servers, caFile, certFile, keyFile }: NatsOptions): { readonly tls?: TlsOptions } {

@@ -146,6 +146,22 @@ test("a password that is changed and mended while it is open: told, and connecte
   expect(heard).toEqual([false, true]);
 });
 
+test("the file of credentials is away or empty while the way is lost: the client does not give up for ever", async () => {
+  await using nats = await startNats({ auth: { user: "baton", password: "first" } });
+  const [server] = nats.servers;
+  const credsFile = file("rotated", "baton:first\n");
+  const link = await nats.link({ credsFile });
+  rmSync(credsFile);
+  await server?.kill();
+  await until("lost", () => !link.connected);
+  await server?.restart({ config: { authorization: { user: "baton", password: "second" } } });
+  await until("told which file", () => link.trouble.includes("rotated is not there"));
+  writeFileSync(credsFile, "");
+  writeFileSync(credsFile, "baton:second\n");
+  await until("connected again", () => link.connected, 30_000);
+  expect(link.connection.isClosed()).toBe(false);
+});
+
 test("a server that hangs with the connection open is found out, and found again", async () => {
   await using nats = await startNats();
   const link = await nats.link();
