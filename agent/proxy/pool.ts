@@ -37,7 +37,7 @@ export class Pool implements Home {
 
   /** The warmest idle connection that its app has surely not begun to close; others that are too old go. */
   takeIdle(): Upstream | null {
-    const { now } = this.ground.wheel;
+    const now = this.ground.clock.monotonic();
     for (;;) {
       const upstream = this.idle.pop();
       if (upstream === undefined) return null;

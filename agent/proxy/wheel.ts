@@ -35,6 +35,8 @@ export class Deadline {
 export class Wheel {
   /** The monotonic time of the last tick. */
   now: Millis;
+  /** The tick before that. What is read now came after it: the loop has been through everything older since. */
+  before: Millis;
   readonly #tickMs: Millis;
   readonly #clock: Clock;
   readonly #start: Millis;
@@ -46,7 +48,7 @@ export class Wheel {
   constructor(clock: Clock, tickMs: Millis = 25) {
     this.#clock = clock;
     this.#tickMs = tickMs;
-    this.#start = this.now = clock.monotonic();
+    this.#start = this.now = this.before = clock.monotonic();
     this.#timer = clock.every(tickMs, () => this.#turn(), { background: true });
   }
 
@@ -79,6 +81,7 @@ export class Wheel {
   }
 
   #turn(): void {
+    this.before = this.now;
     this.now = this.#clock.monotonic();
     const due = Math.floor((this.now - this.#start) / this.#tickMs);
     // After a long stall every slot is looked at once, not once for each tick missed.

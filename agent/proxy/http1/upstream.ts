@@ -75,7 +75,7 @@ export class Upstream implements WireOwner, Expiring {
       return;
     }
     this.wire.resume();
-    this.idleSince = this.#ground.wheel.now;
+    this.idleSince = this.#ground.wheel.before;
     this.#ground.wheel.arm(this.#deadline, this.#home.idleMs);
     this.#home.idle.push(this);
   }
