@@ -69,6 +69,13 @@ test("everything can be given, with = or without", () => {
   expect(parsed("--static", "a", "--static", "b").source).toEqual({ kind: "static", files: ["/srv/a", "/srv/b"] });
 });
 
+test("a container's address is found when it starts, and a machine that has none is told so", () => {
+  const at = (...addresses: string[]) => parseOptions(["--static", "s", "--address", "auto"], { ...around, addresses });
+  expect(at("172.18.0.2", "fd00::2")).toMatchObject({ options: { agent: { address: "172.18.0.2" } } });
+  expect(at()).toEqual({ kind: "error", message: "--address: auto: this machine has no address beyond loopback" });
+  expect(parsed("--static", "s", "--pod", "pod.sock").pod).toBe("/srv/pod.sock");
+});
+
 test.each([
   [["--statc", "x"], "unknown option --statc; did you mean --static?"],
   [["--frobnicate"], "unknown option --frobnicate"],
