@@ -1,5 +1,6 @@
 /** What the core makes of what a driver tells that can't always see its runs. */
 import { expect, test } from "vitest";
+import type { AgentOptions } from "../../../agent/keeper/protocol.ts";
 import type { Adopted, Driver, DriverEvents, RunRequest, RunState } from "../../../agent/core/drivers/driver.ts";
 import type { DockerRun } from "../../../proto/contract/spec/docker.ts";
 import { assignment, revision, service } from "../../support/core/assignments.ts";
@@ -49,9 +50,10 @@ class ScriptedDocker implements Driver {
   }
 }
 
-function begin(): { readonly keeper: ScriptedKeeper; readonly docker: ScriptedDocker } {
+function begin(options: Partial<AgentOptions> = {}): { readonly keeper: ScriptedKeeper; readonly docker: ScriptedDocker } {
   const docker = new ScriptedDocker();
   const keeper = new ScriptedKeeper({
+    options,
     docker: (events) => {
       docker.events = events;
       return docker;
@@ -148,6 +150,20 @@ test("at the agent's end containers are told to stop when no worker is left, and
   docker.news({ exit: { code: 0, signal: null, atMs: 0 } });
   await keeper.settle(100);
   expect([left, docker.said.at(-1)]).toEqual([true, "forget"]);
+});
+
+test("where a pod stays, so do the containers: the agent that comes next finds them as they are", async () => {
+  const { keeper, docker } = begin({ pod: "/run/baton/pod.sock" });
+  using _ = keeper;
+  await keeper.settle(1_000);
+  docker.news();
+  await keeper.settle(1_000);
+  keeper.tell({ type: "stopping", signal: "SIGTERM" });
+  await keeper.settle(5_000);
+  for (const id of [...keeper.workers.keys()]) keeper.endWorker(id, false);
+  await keeper.settle(100);
+  await keeper.core.leave();
+  expect(docker.said).toEqual(["launch 1"]);
 });
 
 test("a keeper that is killed takes no container along", async () => {
