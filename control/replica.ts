@@ -82,6 +82,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Desk> {
 
     const stop = async (reason: string): Promise<void> => {
       unfollow();
+      follower.end();
       await loop.stop();
       await others.stop(reason);
       over.abort();
@@ -110,6 +111,7 @@ class Early {
   #waiting: Batch[] = [];
   #take: ((batch: Batch) => void) | null = null;
   #seq = 0;
+  #ended = false;
   readonly #asked = new Set<() => void>();
 
   constructor(gap: (why: string) => void) {
@@ -139,11 +141,17 @@ class Early {
     for (const batch of waiting) this.committed(batch);
   }
 
-  /** Resolves when this batch has been taken. */
+  /** Nothing more is taken. The desk after this one begins with all that is stored: whoever waits here is let go. */
+  end(): void {
+    this.#ended = true;
+    for (const look of this.#asked) look();
+  }
+
+  /** Resolves when this batch has been taken, or never will be. */
   at(seq: number): Promise<void> {
     return new Promise((resolve) => {
       const look = (): void => {
-        if (this.#seq < seq) return;
+        if (this.#seq < seq && !this.#ended) return;
         this.#asked.delete(look);
         resolve();
       };

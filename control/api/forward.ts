@@ -5,12 +5,16 @@
  * While nobody leads, nobody answers, and NATS says so at once: then the call waits for the next leader. A call that
  * was heard and is not answered may have been carried out: that is said, and it is not sent twice.
  *
- * Errors  every outcome is a gRPC status for the operator.
+ * Errors  every outcome is a gRPC status for the operator. An answer that one message can't hold is deflated; one that it
+ *         can't hold then either is told as done, without what it shows.
  */
+import { deflate, inflateSync } from "node:zlib";
+import { promisify } from "node:util";
 import { Metadata, status } from "@grpc/grpc-js";
 import type { handleUnaryCall, ServerUnaryCall, UntypedHandleCall } from "@grpc/grpc-js";
 import { NatsError } from "nats";
 import type { Msg } from "nats";
+import { LIMITS } from "../../proto/contract/limits.ts";
 import { LEAD } from "../../proto/contract/nats.ts";
 import type { NatsLink } from "../../proto/contract/nats-link.ts";
 import { Answered, Forwarded } from "../../proto/gen/baton/v1/nats.ts";
@@ -29,6 +33,11 @@ const WRITES = [
 ] as const satisfies readonly string[];
 
 const AGAIN_MS = 250;
+/** What a zlib stream begins with, and no Answered does. */
+const ZLIB = 0x78;
+/** Of an answer: what gRPC would take, and the envelope. */
+const MOST_BYTES = LIMITS.messageBytes + 1_024;
+const deflated = promisify<Uint8Array, { readonly level: number }, Buffer>(deflate);
 
 export type Forward = (asked: Forwarded) => Promise<Answered>;
 
@@ -79,7 +88,9 @@ function passOn(method: Method, { forward, token, clock, caughtUp }: Passing): U
         return;
       }
       // What is shown next, here, is not to be older than this answer.
-      await Promise.race([caughtUp(Number(position)), sleep(clock, LEAD.forwardMs)]);
+      const over = new AbortController();
+      await Promise.race([caughtUp(Number(position)), sleep(clock, LEAD.forwardMs, over.signal)]);
+      over.abort();
       callback(null, method.responseDeserialize(Buffer.from(response)));
     };
     pass().catch((error: unknown) => {
@@ -101,7 +112,7 @@ export function forwardOver(link: NatsLink, subject: string, clock: Clock): Forw
       if (!link.connected) throw new Error(link.trouble);
       try {
         const { data } = await link.connection.request(subject, bytes, { timeout: LEAD.forwardMs });
-        return Answered.decode(data);
+        return Answered.decode(data[0] === ZLIB ? inflateSync(data, { maxOutputLength: MOST_BYTES }) : data);
       } catch (error) {
         if (!(error instanceof NatsError)) throw error;
         if (error.code === "TIMEOUT") {
@@ -126,16 +137,34 @@ interface Led {
 export function answerForwarded(link: NatsLink, subject: string, led: Led): () => void {
   const subscription = link.connection.subscribe(subject, {
     callback: (error, message) => {
-      if (error === null) answer(message, led);
+      if (error === null) answer(message, led, (answered) => void send(link, message, answered));
     },
   });
   return () => subscription.unsubscribe();
 }
 
-function answer(message: Msg, led: Led): void {
+/** Never rejects: what can't be sent is not answered, and the follower says so. */
+async function send(link: NatsLink, message: Msg, answered: Answered): Promise<void> {
+  let bytes: Uint8Array = Answered.encode(answered).finish();
+  const most = link.connection.info?.max_payload ?? bytes.length;
+  if (bytes.length > most) bytes = await deflated(bytes, { level: 1 });
+  if (bytes.length > most) {
+    const details =
+      `it is done, but what it shows has ${String(bytes.length)} bytes, and NATS takes ${String(most)}: ` +
+      "look at it on its own; raise max_payload, or ask the leader itself";
+    bytes = Answered.encode({
+      ...answered,
+      code: status.RESOURCE_EXHAUSTED,
+      details,
+      response: Buffer.alloc(0),
+    }).finish();
+  }
+  if (link.connected && !link.connection.isClosed()) message.respond(bytes);
+}
+
+function answer(message: Msg, led: Led, send: (answered: Answered) => void): void {
   const said = (code: number, details: string, response: Uint8Array = new Uint8Array()): void => {
-    const position = BigInt(led.position);
-    message.respond(Answered.encode({ code, details, response: Buffer.from(response), position }).finish());
+    send({ code, details, response: Buffer.from(response), position: BigInt(led.position) });
   };
   let asked: Forwarded;
   try {
