@@ -12,6 +12,7 @@ import { natsNames } from "../../proto/contract/nats.ts";
 import type { NatsOptions } from "../../proto/contract/nats.ts";
 import type { NatsLink } from "../../proto/contract/nats-link.ts";
 import { Backoff } from "../../proto/kernel/backoff.ts";
+import { sleep } from "../../proto/kernel/clock.ts";
 import type { Timer } from "../../proto/kernel/clock.ts";
 import type { Desk, Ground } from "../desk.ts";
 import { Bridges } from "../fleet/nats/bridges.ts";
@@ -38,6 +39,11 @@ export interface ClusterOptions {
 
 /** A desk that can't be opened is tried again. */
 const RETRY = { baseMs: 250, maxMs: 5_000 };
+/**
+ * An end waits for so long, in all, for servers that do not answer. What is cut off by it is harmless: whoever leads next
+ * raises the epoch before it loads, as after a kill.
+ */
+const STOP_MS = 4_000;
 
 export class Cluster {
   readonly #o: ClusterOptions;
@@ -106,10 +112,19 @@ export class Cluster {
   async stop(reason: string): Promise<void> {
     this.#ending.abort();
     this.#again?.cancel();
-    for (const done of this.#waiting) done();
-    // The desk first: whoever takes the lease then finds nothing under way here.
-    await this.#serial.run(() => this.#close(reason));
-    await this.#lease?.stop();
+    for (const waits of this.#waiting) waits();
+    const { clock, log } = this.#ground;
+    const over = new AbortController();
+    const orderly = async (): Promise<void> => {
+      // The desk first: whoever takes the lease then finds nothing under way here.
+      await this.#serial.run(() => this.#close(reason));
+      await this.#lease?.stop();
+    };
+    const done = orderly()
+      .catch((error: unknown) => log.error({ err: error }, "what was under way did not end as it should"))
+      .finally(() => over.abort());
+    await Promise.race([done, sleep(clock, STOP_MS, over.signal)]);
+    if (!over.signal.aborted) log.warn({}, "NATS does not answer: what was under way is left as it is");
     // Another leads by now, or soon: agents that come to it by way of other controllers are welcomed there.
     this.#bridges?.stop(reason);
     await this.#link?.close();
@@ -147,7 +162,12 @@ export class Cluster {
   #turn(): void {
     this.#again?.cancel();
     this.#again = null;
-    void this.#serial.run(() => this.#settle());
+    this.#serial
+      .run(() => this.#settle())
+      .catch((error: unknown) => {
+        this.#ground.log.error({ err: error }, "a change of desk failed by a defect; it is tried again");
+        this.#again ??= this.#ground.clock.after(this.#backoff.next(), () => this.#turn());
+      });
   }
 
   async #settle(): Promise<void> {

@@ -230,8 +230,13 @@ export class Lease {
   }
 
   async #free(revision: number): Promise<void> {
+    const { register, me } = this.#o;
+    const nobody: Holder = { id: "", incarnation: "" };
     try {
-      await this.#o.register.write({ id: "", incarnation: "" }, revision);
+      if ((await register.write(nobody, revision)) !== null) return;
+      // A renewal that was under way has moved it on.
+      const held = await register.read();
+      if (held.holder.incarnation === me.incarnation) await register.write(nobody, held.revision);
     } catch {
       // Then it is taken when it has run out.
     }

@@ -105,6 +105,21 @@ test("one that stops gives it back: the next one leads at once", async () => {
   expect(world.leading).toEqual(["b"]);
 });
 
+test("one that stops in the middle of a renewal gives back what that renewal wrote", async () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const world = new World(seed);
+    const lease = world.add("a");
+    await world.advance(1_000);
+    expect(world.leading).toEqual(["a"]);
+    world.weather.set("a", "slow");
+    await world.advance(1_500);
+    const stopped = lease.stop();
+    await world.advance(20_000);
+    await stopped;
+    expect([seed, world.held.holder]).toEqual([seed, NOBODY]);
+  }
+});
+
 test("whoever resigns lets another have it first, and takes it again if there is no other", async () => {
   const world = new World(3);
   const a = world.add("a");
