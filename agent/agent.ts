@@ -73,12 +73,15 @@ async function sourceOf(
       return (port) => new Session({ ...ambient, agent: options, controllers: source.controllers, software }, port);
     }
     case "nats": {
-      const [{ NatsSession }, { openNats }] = await Promise.all([
+      const [{ NatsSession }, { openNats }, { natsNames }] = await Promise.all([
         import("./core/session/nats-session.ts"),
         import("../proto/runtime/nats.ts"),
+        import("../proto/contract/nats.ts"),
       ]);
       const { nats } = source;
-      const open: OpenLink = (told) => openNats({ ...ambient, ...told, nats, name: `baton agent ${options.name}` });
+      const inbox = natsNames(nats.cluster).agentInbox(options.name);
+      const name = `baton agent ${options.name}`;
+      const open: OpenLink = (told) => openNats({ ...ambient, ...told, nats, name, inbox });
       return (port) => new NatsSession({ ...ambient, agent: options, nats, software, open }, port);
     }
   }

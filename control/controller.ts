@@ -10,6 +10,7 @@ import { setLogger } from "@grpc/grpc-js";
 import { formatHostPort, isLoopback } from "../proto/contract/address.ts";
 import type { HostPort } from "../proto/contract/address.ts";
 import { SESSION } from "../proto/contract/limits.ts";
+import { natsNames } from "../proto/contract/nats.ts";
 import type { NatsOptions } from "../proto/contract/nats.ts";
 import type { Clock } from "../proto/kernel/clock.ts";
 import type { Log } from "../proto/kernel/log.ts";
@@ -155,10 +156,11 @@ async function several(options: ControllerOptions, nats: NatsOptions, base: Base
   const { metricsOf, operatorsOf } = await import("./api/face.ts");
   const { openNats } = await import("../proto/runtime/nats.ts");
   const { clock, random, log } = options;
+  const inbox = natsNames(nats.cluster).controlInbox;
   const cluster = new Cluster({
     ...{ nats, ground: base },
     openLink: (onTrouble, signal) =>
-      openNats({ nats, name: `baton control ${base.id}`, clock, random, log, signal, onTrouble }),
+      openNats({ nats, name: `baton control ${base.id}`, inbox, clock, random, log, signal, onTrouble }),
     became: ({ role, epoch }) => log.info({ role, epoch }, role === "leader" ? "leads" : "follows"),
   });
   cluster.start();

@@ -123,6 +123,9 @@ export function natsNames(cluster: string) {
     call: `${prefix}.call`,
     /** Forwarded, answered by the leader with Answered. */
     operate: `${prefix}.operate`,
+    /** Where answers come to (OpenNats.inbox): the controllers', and each agent's own. */
+    controlInbox: `_INBOX.${prefix}.control`,
+    agentInbox: (host: string) => `_INBOX.${prefix}.agent.${host}`,
   } as const;
 }
 export type NatsNames = ReturnType<typeof natsNames>;

@@ -23,6 +23,7 @@ const CONNECT_MS = 3_000;
 /** A server that is gone without a word is found out within two of these. */
 const PING_MS = 2_000;
 const FLUSH_MS = 500;
+const FORBIDDEN_TOLD = 100;
 const BACKOFF = { baseMs: 100, maxMs: 5_000 };
 
 export interface OpenNats {
@@ -196,6 +197,7 @@ class Link implements NatsLink {
   readonly connection: NatsConnection;
   readonly #o: OpenNats;
   readonly #listeners = new Set<(connected: boolean) => void>();
+  readonly #told = new Set<string>();
   #trouble = "";
   #closing: Promise<void> | undefined;
 
@@ -236,15 +238,26 @@ class Link implements NatsLink {
   async #watch(): Promise<void> {
     const { nats, log } = this.#o;
     const where = `NATS at ${nats.servers.join(", ")}`;
-    for await (const { type, data } of this.connection.status()) {
+    for await (const { type, data, permissionContext } of this.connection.status()) {
       // What is known of why it can't be had again is worth more than that it is lost once more.
       if (type === Events.Disconnect && this.connected)
         this.#became(`${where}: the connection is lost; it is tried again`);
       else if (type === Events.Reconnect) this.#became("");
       else if (type === Events.Error && !this.connected) this.#became(whyNot(nats, natsError(data)));
+      else if (permissionContext !== undefined) this.#forbidden(where, permissionContext);
       else if (type === Events.Error) log.warn({ err: data }, `${where}: the server reports an error`);
     }
     if (this.#closing === undefined) this.#became(`${where}: the client has given up`);
+  }
+
+  /** Each once: what is forbidden is tried again and again. */
+  #forbidden(where: string, { operation, subject }: { readonly operation: string; readonly subject: string }): void {
+    const [doing, restart] =
+      operation === "publish" ? ["publish to", ""] : ["subscribe to", ", then restart this process"];
+    const why = `${where} forbids this user to ${doing} ${subject}: grant it (control/NATS.md)${restart}`;
+    if (this.#told.has(why) || this.#told.size >= FORBIDDEN_TOLD) return;
+    this.#told.add(why);
+    this.#o.log.error({}, why);
   }
 
   #became(trouble: string): void {
