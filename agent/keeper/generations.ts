@@ -125,6 +125,9 @@ export class Generations {
   /** All of them leave, none is started again. */
   drainAll(): void {
     this.#stopping = true;
+    for (const { process, state } of this.#workers.values()) {
+      if (state.phase === "draining") process.send({ type: "drain", hurry: true });
+    }
     for (const generation of this.#generations()) this.#leave(generation);
     this.#port.released();
   }
@@ -232,7 +235,7 @@ export class Generations {
       if (worker.generation !== generation || worker.state.phase === "draining") continue;
       worker.deadline?.cancel();
       this.#enter(worker, "draining");
-      worker.process.send({ type: "drain" });
+      worker.process.send({ type: "drain", hurry: this.#stopping });
     }
   }
 

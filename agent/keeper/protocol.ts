@@ -190,8 +190,11 @@ export type KeeperToWorker =
       readonly number: number;
     }
   | { readonly type: "table"; readonly table: unknown; readonly number: number }
-  /** Accept nothing more; finish; leave. */
-  | { readonly type: "drain" }
+  /**
+   * Accept nothing more; finish; leave. `hurry`: the agent is ending, and idle clients are parted from soon. Without it
+   * others listen in its place, and idle clients are waited for as ever. May be said again with more hurry.
+   */
+  | { readonly type: "drain"; readonly hurry: boolean }
   | { readonly type: "relayed"; readonly body: unknown };
 
 export type WorkerToKeeper =

@@ -23,6 +23,8 @@ export interface Context extends Ground {
   table: Table;
   /** When the worker began to take leave (wheel time): every answer says `Connection: close`. -1: it does not. */
   drainingSince: number;
+  /** Nobody listens in its place: idle clients are parted from soon, not when they would be anyhow. */
+  hurry: boolean;
   /** Exchanges that run, and of these the ones that are being sent again: the retry budget (R16). */
   active: number;
   retrying: number;

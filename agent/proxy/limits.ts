@@ -36,7 +36,7 @@ export interface Limits {
   /** R3: how long, and how much, is read and thrown away after our FIN. */
   readonly lingerMs: number;
   readonly lingerBytes: number;
-  /** R2: an idle connection is closed at drain after this long with nothing read. */
+  /** R2: with nobody to listen in its place, an idle connection is closed at drain after this long with nothing read. */
   readonly drainIdleMs: number;
   /** R18: a client that takes less than this per second while draining is cut, once it had `slowAfterMs`. */
   readonly slowBytesPerSecond: number;

@@ -98,6 +98,7 @@ export class Proxy implements ClientOwner {
       images: [],
       table: EMPTY_TABLE,
       drainingSince: -1,
+      hurry: false,
       active: 0,
       retrying: 0,
       kept: 0,
@@ -132,15 +133,20 @@ export class Proxy implements ClientOwner {
     return { kind: "ok", sequence: config.sequence };
   }
 
-  /** The gentle stop: idempotent, coalescing on one promise, which resolves when no connection is left. */
-  drain(): Promise<void> {
-    if (this.#drained === null) {
-      this.#drained = Promise.withResolvers<undefined>();
-      this.#context.drainingSince = this.#context.wheel.now;
-      for (const listener of this.#listeners.splice(0)) listener.close();
-      for (const client of [...this.#clients]) client.leave();
-      this.#whenEmpty();
-    }
+  /**
+   * The gentle stop: idempotent, coalescing on one promise, which resolves when no connection is left. Said again it may
+   * be with `hurry`, and is never without it any more.
+   */
+  drain(hurry = true): Promise<void> {
+    const context = this.#context;
+    const first = this.#drained === null;
+    this.#drained ??= Promise.withResolvers<undefined>();
+    if (!first && (!hurry || context.hurry)) return this.#drained.promise;
+    context.hurry = hurry;
+    if (first) context.drainingSince = context.wheel.now;
+    for (const listener of this.#listeners.splice(0)) listener.close();
+    for (const client of [...this.#clients]) client.leave();
+    this.#whenEmpty();
     return this.#drained.promise;
   }
 

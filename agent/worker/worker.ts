@@ -16,7 +16,7 @@ export interface DataPath {
   apply(config: TableConfig): ApplyResult;
   listen(key: string, at: ListenAt): Promise<unknown>;
   /** Its listeners are closed when this returns. */
-  drain(): Promise<void>;
+  drain(hurry: boolean): Promise<void>;
   close(): Promise<void>;
   connections(limit: number): readonly ConnectionInfo[];
 }
@@ -60,7 +60,7 @@ export class Worker {
       const left = this.#path?.close() ?? Promise.resolve();
       void left.finally(() => this.#port.exit(1));
     });
-    this.receive({ type: "drain" });
+    this.receive({ type: "drain", hurry: true });
   }
 
   async #take(message: KeeperToWorker): Promise<void> {
@@ -72,7 +72,7 @@ export class Worker {
         await this.#table(message.table as TableConfig, message.number);
         break;
       case "drain":
-        this.#leave();
+        this.#leave(message.hurry);
         break;
       case "relayed":
         this.#asked(message.body as CoreToWorker);
@@ -109,9 +109,12 @@ export class Worker {
     this.#port.log().info({ listeners: this.#listeners.length }, "serving");
   }
 
-  #leave(): void {
-    if (this.#phase === "leaving") return;
-    const draining = this.#phase === "listening" ? this.#path?.drain() : undefined;
+  #leave(hurry: boolean): void {
+    if (this.#phase === "leaving") {
+      if (hurry) void this.#path?.drain(true);
+      return;
+    }
+    const draining = this.#phase === "listening" ? this.#path?.drain(hurry) : undefined;
     this.#phase = "leaving";
     if (draining !== undefined) this.#port.send({ type: "released" });
     void (draining ?? Promise.resolve()).then(

@@ -314,11 +314,12 @@ export class ClientConnection implements WireOwner, Expiring, Client {
   }
 
   /**
-   * The worker, the service or an endpoint may be taking leave. What runs sees to itself; an idle connection is closed
-   * after a time with nothing read, and what comes before is answered (R2).
+   * The worker, the service or an endpoint may be taking leave. What runs sees to itself; what comes on an idle connection
+   * is answered, and is its last. It is closed as it would be anyhow, or after a short time if there is a hurry: the
+   * client may be writing at that very moment (R2).
    */
   leave(): void {
-    if (this.phase === "idle" && this.#parting) this.#rest();
+    if (this.phase === "idle" && this.#hurried) this.#rest();
     else if (this.phase === "discarding") this.#awaitRest();
     this.exchange.leave();
   }
@@ -328,10 +329,15 @@ export class ClientConnection implements WireOwner, Expiring, Client {
     return drainingSince >= 0 || table.listeners.get(this.listener)?.accepting === false;
   }
 
+  get #hurried(): boolean {
+    const { hurry, table } = this.#context;
+    return hurry || table.listeners.get(this.listener)?.accepting === false;
+  }
+
   #rest(): void {
     const { wheel, limits } = this.#context;
     this.#headSince = -1;
-    wheel.arm(this.#deadline, this.#parting ? limits.drainIdleMs : limits.idleMs);
+    wheel.arm(this.#deadline, this.#hurried ? limits.drainIdleMs : limits.idleMs);
   }
 
   #refuse(failure: Failure): void {

@@ -134,6 +134,30 @@ test("R2: a draining worker answers what idle connections still send, and closes
   await drained;
 });
 
+test("R2: a worker whose successor listens waits for idle clients as ever, until there is a hurry", async () => {
+  const app = await httpApp((req, res) => req.resume().on("end", () => res.end("ok")));
+  await using kit = await Kit.start([endpoint("a", app.port, 1)], { drainIdleMs: 50 });
+  kit.keep(app);
+  const [silent, late] = await Promise.all([kit.client(), kit.client()]);
+  for (const client of [silent, late]) {
+    client.send(GET);
+    await client.response();
+  }
+  const drained = kit.proxy.drain(false);
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  expect([silent.ended, late.ended]).toEqual([false, false]);
+  late.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+  const answer = await late.response();
+  expect([answer.status, answer.headers["connection"]]).toEqual([200, "close"]);
+  await late.end();
+  late.socket.end();
+  expect(silent.ended).toBe(false);
+  expect(kit.proxy.drain(true)).toBe(drained);
+  await silent.end();
+  silent.socket.end();
+  await drained;
+});
+
 test("a service that accepts no more closes idle connections in the same way, and goes on answering", async () => {
   const app = await httpApp((_req, res) => res.end("ok"));
   await using kit = await Kit.start([endpoint("a", app.port, 1)], { drainIdleMs: 150 });

@@ -40,7 +40,11 @@ test.each([
 test("a worker may say three things", () => {
   for (const message of [{ type: "serving" }, { type: "tabled", number: 1, ok: false }, { type: "relay", body: 1 }])
     expect(readFromWorker(message)).toBe(message);
-  for (const message of [{ type: "drain" }, { type: "tabled", number: "1", ok: false }, { type: "tabled", number: 1 }])
+  for (const message of [
+    { type: "drain", hurry: true },
+    { type: "tabled", number: "1", ok: false },
+    { type: "tabled", number: 1 },
+  ])
     expect(readFromWorker(message)).toBeNull();
 });
 

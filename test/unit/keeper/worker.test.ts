@@ -90,7 +90,7 @@ test("a first table that is refused leaves it waiting for a better one", async (
 test("a drain that comes while it is still opening is not forgotten", async () => {
   const { clock, worker, did, exits, drained } = start();
   worker.receive(startWith(table(1)));
-  worker.receive({ type: "drain" });
+  worker.receive({ type: "drain", hurry: true });
   await clock.advance(0);
   expect(did.at(-1)).toBe("drain");
   expect(exits).toEqual([]);
@@ -102,7 +102,7 @@ test("a drain that comes while it is still opening is not forgotten", async () =
 test("told to drain before it ever listened, it leaves at once", async () => {
   const { clock, worker, did, exits } = start();
   worker.receive(startWith(null));
-  worker.receive({ type: "drain" });
+  worker.receive({ type: "drain", hurry: true });
   await clock.advance(0);
   expect(did).toEqual([]);
   expect(exits).toEqual([0]);
@@ -111,7 +111,7 @@ test("told to drain before it ever listened, it leaves at once", async () => {
 test("a table still changes what a draining worker does", async () => {
   const { clock, worker, did } = start();
   worker.receive(startWith(table(1)));
-  worker.receive({ type: "drain" });
+  worker.receive({ type: "drain", hurry: true });
   worker.receive({ type: "table", table: table(2), number: 2 });
   await clock.advance(0);
   expect(did.slice(-2)).toEqual(["drain", "apply 2"]);
