@@ -5,7 +5,8 @@
  *
  *   unread   what was sent while its reader was dying, or in the 100 ms before: no one but the kernel knew of it
  *   uncounted  what a gateway had in its hands when its whole machine died, or was refused while nobody listened: the books
- *            of that agent died with it
+ *            of that agent died with it; and what its workers lost after their keeper was killed, or just before: they
+ *            finish what they carry, but the agent that would report it is gone
  *
  * Times  this process's wall clock.
  */
@@ -27,6 +28,9 @@ export interface Blame {
 const FELT_MS = 3_000;
 /** Between our reading of the clock and the signal's arrival, or the client's last byte. */
 const SLACK_MS = 100;
+/** Orphaned workers finish for so long (agent/keeper/times.ts); what was lost just before was not reported yet. */
+const ORPHANS_MS = 10_000;
+const UNREPORTED_MS = 500;
 
 export function blame(
   losses: readonly LossRecord[],
@@ -41,7 +45,8 @@ export function blame(
       const by = `${fault.kind} of ${victim}`;
       if (mayCut.includes("in-flight") && inFlight(loss, strike)) {
         const unread = loss.bytesReceived === 0 && loss.atMs - loss.afterMs >= strike.atMs - SLACK_MS;
-        return { loss, by, uncounted: atGateway && fault.kind === "kill-machine", unread };
+        const own = atGateway && fault.kind === "kill-machine";
+        return { loss, by, uncounted: own || orphaned(loss, strikes, around.gateways), unread };
       }
       if (mayCut.includes("refused") && atGateway && refused(loss, strike)) {
         return { loss, by, uncounted: true, unread: false };
@@ -49,6 +54,13 @@ export function blame(
     }
     const crash = around.crashes && !loss.cause.startsWith("connect");
     return { loss, by: crash ? "the new version's own crash" : "", uncounted: false, unread: false };
+  });
+}
+
+function orphaned({ atMs: ended }: LossRecord, strikes: readonly Strike[], gateways: ReadonlySet<string>): boolean {
+  return strikes.some(({ fault, victim, atMs, struckAtMs }) => {
+    if (fault.kind !== "kill-keeper" || !gateways.has(victim)) return false;
+    return ended >= atMs - UNREPORTED_MS && ended <= struckAtMs + ORPHANS_MS;
   });
 }
 

@@ -62,3 +62,17 @@ test("a version that crashes explains what it cut, and no refused connection", (
   expect(one(loss(1, 2), elsewhere, crashes).by).toBe("the new version's own crash");
   expect(one(loss(1, 2, { cause: "connect_refused" }), elsewhere, crashes).by).toBe("");
 });
+
+test("what a gateway's orphaned workers lost is explained as ever, and counted by nobody", () => {
+  const machine = strike("kill-machine", "host-1", 12_000);
+  const keeper = strike("kill-keeper", "gateway-1", 10_000, 14_000);
+  const cut = loss(11_000, 12_100);
+  expect(blame([cut], [machine], around)[0]).toMatchObject({ by: "kill-machine of host-1", uncounted: false });
+  expect(blame([cut], [machine, keeper], around)[0]).toMatchObject({ by: "kill-machine of host-1", uncounted: true });
+  expect(blame([cut], [machine, strike("kill-keeper", "host-1", 10_000)], around)[0]?.uncounted).toBe(false);
+  expect(
+    blame([loss(30_000, 32_100)], [{ ...machine, atMs: 32_000, struckAtMs: 32_050 }, keeper], around)[0],
+  ).toMatchObject({
+    uncounted: false,
+  });
+});
