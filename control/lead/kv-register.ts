@@ -8,18 +8,15 @@
  *
  * Errors  rejects with one sentence when there is no answer within `TIMEOUT_MS`, or JetStream can't do it.
  */
-import { NatsError } from "nats";
 import type { KV } from "nats";
 import type { NatsLink } from "../../proto/contract/nats-link.ts";
-import { plainly } from "../../proto/contract/nats-errors.ts";
+import { codeOf, MOVED_ON, sentence } from "../../proto/contract/nats-errors.ts";
 import type { Held, Holder, LeaseRegister } from "./lease.ts";
 
 /** Within LEAD.renewMs, so that a lost answer leaves time for another try. */
 const TIMEOUT_MS = 900;
 const KEY = "leader";
 const NOBODY: Holder = { id: "", incarnation: "" };
-/** JetStream's own numbers for "wrong last sequence". */
-const MOVED_ON = [10_071, 10_164];
 
 export class KvRegister implements LeaseRegister {
   readonly #link: NatsLink;
@@ -50,7 +47,7 @@ export class KvRegister implements LeaseRegister {
       const { seq } = await js.publish(`$KV.${this.#bucket}.${KEY}`, JSON.stringify(holder), { expect });
       return seq;
     } catch (error) {
-      if (error instanceof NatsError && MOVED_ON.includes(error.api_error?.err_code ?? 0)) return null;
+      if (MOVED_ON.includes(codeOf(error))) return null;
       throw this.#said(error);
     }
   }
@@ -68,7 +65,8 @@ export class KvRegister implements LeaseRegister {
   #said(error: unknown): Error {
     // The bucket may be gone: it is looked for, and made again, with the next try.
     this.#kv = undefined;
-    return new Error(plainly(error, this.#bucket), { cause: error });
+    const { connected, connection, trouble } = this.#link;
+    return new Error(connected ? sentence(connection, this.#bucket, "the lease", error) : trouble, { cause: error });
   }
 }
 

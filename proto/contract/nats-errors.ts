@@ -1,41 +1,85 @@
-/** What JetStream says when it can't, in words for an operator, with the remedy where there is one. */
+/**
+ * What JetStream answers when it can't, in a sentence for an operator with the remedy where there is one: the one table
+ * for all that is kept there.
+ *
+ * Source  error codes: nats-server's server/errors.json.
+ */
 import { NatsError } from "nats";
+import type { NatsConnection } from "nats";
 
-/** JetStream's own numbers (nats-server, server/errors.json). */
-const REMEDIES: Readonly<Record<number, string>> = {
-  10_002: "this account may not use more of JetStream: raise the account's limits",
-  10_004: "the cluster is not complete: a cluster needs three servers that are up",
-  10_005: "there are too few servers with JetStream for three copies: a cluster needs three that are up",
-  10_008: "JetStream has no leader at the moment: a majority of the servers is down or just coming up",
-  10_023: "the servers have no room left: free their disks, or raise max_file_store in their configuration",
-  10_028: "the account has reached its limit of JetStream memory: raise it",
-  10_039: "JetStream is not enabled for this account: enable it in the servers' configuration",
-  10_047: "the servers have no room left: free their disks, or raise max_file_store in their configuration",
-  10_058: "a stream of that name is there with other settings: another program's, or changed by hand",
-  10_059: "its bucket is not there: it was deleted",
-  10_074: "this server stands alone and can't keep three copies",
-  10_076: "JetStream is not enabled on this server: start nats-server with -js",
-  10_077: "the server could not store it: its disk is full, or a limit is reached",
-};
+/** JetStream's own numbers for "wrong last sequence": the key, or the stream, has moved on. */
+export const MOVED_ON: readonly number[] = [10071, 10164];
+const NO_STREAM = [10059];
+const SETTINGS_DIFFER = 10058;
 
-export function plainly(error: unknown, what: string): string {
-  const message = error instanceof Error ? error.message : String(error);
-  if (!(error instanceof NatsError)) return `${what}: ${message}`;
-  const number = error.api_error?.err_code ?? 0;
-  const remedy = REMEDIES[number];
-  if (remedy !== undefined) return `${what}: ${remedy} (${message}, ${String(number)})`;
-  switch (error.code) {
-    case "503":
-      // Nobody answers JetStream's own subjects.
-      return `${what}: JetStream does not answer: start nats-server with -js, or wait until a majority of the servers is up`;
-    case "TIMEOUT":
-      return `${what}: no answer from JetStream in time: are a majority of the servers up?`;
-    case "PERMISSIONS_VIOLATION":
-      return `${what}: these credentials may not do that (${message})`;
-    case "CONNECTION_CLOSED":
-    case "DISCONNECT":
-      return `${what}: the connection to NATS is lost`;
-    default:
-      return `${what}: ${message}`;
+/** 0: none of JetStream's. */
+export const codeOf = (error: unknown): number => (error instanceof NatsError ? (error.api_error?.err_code ?? 0) : 0);
+
+/** Nobody serves what was asked: no JetStream, or no stream, or none that leads it. */
+export const nobody = (error: unknown): boolean =>
+  error instanceof NatsError && error.code === "503" && codeOf(error) === 0;
+export const timedOut = (error: unknown): boolean => error instanceof NatsError && error.code === "TIMEOUT";
+export const forbidden = (error: unknown): boolean =>
+  error instanceof NatsError && error.code === "PERMISSIONS_VIOLATION";
+export const streamIsGone = (error: unknown): boolean =>
+  NO_STREAM.includes(codeOf(error)) || (error instanceof NatsError && error.message === "stream not found");
+
+/** As the client tells what a user may not do. */
+export interface Forbidden {
+  readonly operation: string;
+  readonly subject: string;
+}
+
+export function forbids(where: string, { operation, subject }: Forbidden): string {
+  const doing = operation === "publish" ? "publish to" : "subscribe to";
+  return `${where} forbids this user to ${doing} ${subject}: grant it (control/NATS.md)`;
+}
+
+/** One sentence. `doing`: a clause such as "a commit". */
+export function sentence(connection: NatsConnection, bucket: string, doing: string, error: unknown): string {
+  const where = `NATS at ${connection.getServer()}`;
+  const code = codeOf(error);
+  const words = error instanceof Error ? error.message : String(error);
+  if (streamIsGone(error)) {
+    return `the bucket ${bucket} is gone from ${where}: it was deleted, and what it held with it`;
   }
+  if (forbidden(error)) {
+    const context = (error as NatsError).permissionContext;
+    return context === undefined ? `${where} forbids this user ${doing}: ${words}` : forbids(where, context);
+  }
+  switch (code) {
+    case 10002:
+    case 10023:
+    case 10028:
+    case 10047:
+    case 10077:
+    case 10122:
+      return (
+        `${where} has no room for ${doing} (${words}): free disk space there, or raise max_file_store ` +
+        `or the account's limit`
+      );
+    case 10039:
+    case 10076:
+      return `JetStream is not enabled for this account on ${where} (${words}): grant it in the servers' configuration`;
+    case 10005:
+    case 10074:
+      return `${where} can't keep ${bucket} on three servers yet (${words}): a cluster needs three that run JetStream`;
+    case 10007:
+    case 10008:
+    case 10009:
+      return `JetStream on ${where} is not ready (${words}): most of the cluster's servers must run`;
+  }
+  if (code === SETTINGS_DIFFER) {
+    return `the bucket ${bucket} is on ${where} with other settings (${words}): it is another program's, or was changed by hand`;
+  }
+  if (error instanceof NatsError && ["CONNECTION_CLOSED", "DISCONNECT"].includes(error.code)) {
+    return `the connection to ${where} was lost during ${doing}`;
+  }
+  if (nobody(error) && connection.info?.jetstream !== true) {
+    return `JetStream is not enabled on ${where}: start nats-server with -js, or give its configuration a jetstream block`;
+  }
+  if (nobody(error) || timedOut(error)) {
+    return `${where} has no server that leads ${bucket}: most of its servers must run; ${doing} waits for them in vain`;
+  }
+  return `${where} could not be used for ${doing}: ${words}${code === 0 ? "" : ` (${String(code)})`}`;
 }

@@ -10,6 +10,8 @@ import { checkServerIdentity } from "node:tls";
 import type { ConnectionOptions } from "node:tls";
 import { connect, credsAuthenticator, Events, NatsError } from "nats";
 import type { Authenticator, NatsConnection, TlsOptions } from "nats";
+import { forbids } from "../contract/nats-errors.ts";
+import type { Forbidden } from "../contract/nats-errors.ts";
 import type { NatsLink } from "../contract/nats-link.ts";
 import { NATS_SERVER_AT_LEAST } from "../contract/nats.ts";
 import type { NatsOptions } from "../contract/nats.ts";
@@ -251,10 +253,9 @@ class Link implements NatsLink {
   }
 
   /** Each once: what is forbidden is tried again and again. */
-  #forbidden(where: string, { operation, subject }: { readonly operation: string; readonly subject: string }): void {
-    const [doing, restart] =
-      operation === "publish" ? ["publish to", ""] : ["subscribe to", ", then restart this process"];
-    const why = `${where} forbids this user to ${doing} ${subject}: grant it (control/NATS.md)${restart}`;
+  #forbidden(where: string, context: Forbidden): void {
+    const restart = context.operation === "publish" ? "" : ", then restart this process";
+    const why = forbids(where, context) + restart;
     if (this.#told.has(why) || this.#told.size >= FORBIDDEN_TOLD) return;
     this.#told.add(why);
     this.#o.log.error({}, why);

@@ -8,10 +8,10 @@
  * Cost    a round trip a put, and one more for the first of each agent; WINDOW of them at once.
  */
 import { headers, NatsError } from "nats";
-import type { MsgHdrs } from "nats";
+import type { ApiError, MsgHdrs } from "nats";
 import type { Assignment } from "../../../proto/contract/assignment.ts";
 import { keptAssignment } from "../../../proto/contract/nats-assignments.ts";
-import { plainly } from "../../../proto/contract/nats-errors.ts";
+import { MOVED_ON, sentence } from "../../../proto/contract/nats-errors.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import type { NatsNames } from "../../../proto/contract/nats.ts";
 import { decodeAssignmentValue, encodeAssignmentValue } from "../../../proto/contract/wire.ts";
@@ -31,8 +31,6 @@ const LOOK_MS = 30_000;
 const CLOSE_MS = 1_000;
 /** Of a message, beside its value: the header with the revision, the subject. */
 const ROOM = 1_024;
-/** JetStream's own number for "wrong last sequence". */
-const MOVED_ON = 10_071;
 
 export interface PutsOptions {
   readonly link: NatsLink;
@@ -178,9 +176,9 @@ export class Puts {
         timeout: PUT_TIMEOUT_MS,
         headers: expecting(key.revision),
       });
-      const { seq, error } = answer.json<{ seq?: number; error?: { err_code?: number; description?: string } }>();
-      if (error?.err_code === MOVED_ON) return "moved on";
-      if (seq === undefined) throw new Error(`${error?.description ?? "no answer"} (${error?.err_code ?? 0})`);
+      const { seq, error } = answer.json<{ seq?: number; error?: ApiError }>();
+      if (MOVED_ON.includes(error?.err_code ?? 0)) return "moved on";
+      if (seq === undefined) throw refusalOf(error);
       key.revision = seq;
       return "done";
     } catch (error) {
@@ -207,7 +205,7 @@ export class Puts {
     // message and answers nothing, so that this looks like a lost answer too.
     if (error instanceof NatsError && ["503", "TIMEOUT"].includes(error.code)) this.#bucket = "";
     if (!link.connected) return;
-    const trouble = plainly(error, `assignments (${names.assignmentsBucket})`);
+    const trouble = sentence(link.connection, names.assignmentsBucket, "assignments", error);
     if (trouble !== this.trouble) log.warn({ waiting: this.#ready.size }, trouble);
     this.trouble = trouble;
   }
@@ -244,6 +242,13 @@ export class Puts {
     this.#paused = null;
     this.#pump();
   }
+}
+
+/** As the client would tell it of a publish of its own. */
+function refusalOf(error: ApiError | undefined): NatsError {
+  const refusal = new NatsError(error?.description ?? "the answer says nothing", String(error?.code ?? ""));
+  if (error !== undefined) refusal.api_error = error;
+  return refusal;
 }
 
 function expecting(revision: number): MsgHdrs {

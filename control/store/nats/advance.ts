@@ -6,12 +6,12 @@
  *
  * Errors  Error: nothing was stored. StoreUnsure: it may be.
  */
+import { streamIsGone } from "../../../proto/contract/nats-errors.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import type { Clock, Millis } from "../../../proto/kernel/clock.ts";
 import { sleep } from "../../../proto/kernel/clock.ts";
 import { StoreUnsure } from "../store.ts";
 import type { Bucket } from "./bucket.ts";
-import { streamIsGone } from "./errors.ts";
 import { encodeHead } from "./head.ts";
 import type { Head, Meta } from "./head.ts";
 import { HEAD } from "./keys.ts";

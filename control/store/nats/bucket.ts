@@ -7,11 +7,12 @@
  */
 import { DeliverPolicy, Empty, headers, NatsError } from "nats";
 import type { ConsumerMessages, JetStreamClient, JetStreamManager, NatsConnection, StreamInfo } from "nats";
+import { codeOf, sentence, streamIsGone } from "../../../proto/contract/nats-errors.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { sleep } from "../../../proto/kernel/clock.ts";
 import type { Clock, Millis } from "../../../proto/kernel/clock.ts";
 import { StoreUnusable } from "../store.ts";
-import { codeOf, faultOf, isPassing, sentence, streamIsGone } from "./errors.ts";
+import { faultOf, isPassing } from "./errors.ts";
 import type { Fault } from "./errors.ts";
 import { configOf, differences } from "./stream.ts";
 import type { Shape } from "./stream.ts";

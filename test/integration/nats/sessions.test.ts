@@ -289,6 +289,8 @@ test.concurrent(
   "I4: calls of an epoch that is over are left, and answered by a hello only when no other has come for long",
   async () => {
     const here = fleet();
+    // Its first hello is said once, as nobody calls: the server is to know by then who listens.
+    await link.connection.flush();
     const has = asked(9, 1, [shop(1)]);
     using _agent = here.agent({ lastGood: has });
     await until("it says hello", () => here.hellos() === 1);

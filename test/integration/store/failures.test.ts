@@ -161,7 +161,7 @@ test("what a user may not do is named, at opening and later", async () => {
     const link = await nats.link({ credsFile });
     const options = { link, names: natsNames("baton"), clock: systemClock, log: silentLog };
     await expect(openNatsStore(options)).rejects.toThrow(
-      /^NATS at .* forbids this user to publish \$JS\.API\.STREAM\.CREATE\.KV_baton_baton_store/,
+      /^NATS at .* forbids this user to publish to \$JS\.API\.STREAM\.CREATE\.KV_baton_baton_store/,
     );
     await nats.servers[0]!.restart({ config: users() });
     await until("the connection is there again", () => link.connected);
@@ -169,7 +169,7 @@ test("what a user may not do is named, at opening and later", async () => {
     await store.commit(1, [on("a")]);
     await nats.servers[0]!.restart({ config: users("$KV.>") });
     await until("the connection is there again", () => link.connected);
-    const refusal = /forbids this user to publish \$KV\.baton_baton_store/;
+    const refusal = /forbids this user to publish to \$KV\.baton_baton_store/;
     await until("it is told what is forbidden", () =>
       store.commit(1, [on("b")]).then(
         () => false,
