@@ -2,9 +2,9 @@
  * What listens while desks come and go: every call is handed to the desk of the moment. In between, a call waits for
  * the next one, as long as a take-over lasts.
  */
-import { status } from "@grpc/grpc-js";
+import { Metadata, status } from "@grpc/grpc-js";
 import type { ServerUnaryCall, ServerWritableStream, sendUnaryData, UntypedHandleCall } from "@grpc/grpc-js";
-import { LEAD } from "../../proto/contract/nats.ts";
+import { LEAD, NOT_DONE } from "../../proto/contract/nats.ts";
 import { PROTOCOL_VERSION } from "../../proto/contract/limits.ts";
 import { OperatorService } from "../../proto/gen/baton/v1/operator.ts";
 import type { Info, OperatorServer } from "../../proto/gen/baton/v1/operator.ts";
@@ -21,10 +21,12 @@ type Streaming = (call: ServerWritableStream<unknown, unknown>) => void;
 
 export function operatorsOf(cluster: Cluster, ground: Omit<Ground, "leader" | "troubles">): OperatorServer {
   const all: Record<string, UntypedHandleCall> = {};
-  const nobody = (): { readonly code: status; readonly details: string } => ({
-    code: status.UNAVAILABLE,
-    details: cluster.troubles()[0] ?? "this controller is just starting; ask again",
-  });
+  const nobody = (): { readonly code: status; readonly details: string; readonly metadata: Metadata } => {
+    const metadata = new Metadata();
+    metadata.set(NOT_DONE, "1");
+    const details = cluster.troubles()[0] ?? "this controller is just starting; ask again";
+    return { code: status.UNAVAILABLE, details, metadata };
+  };
   for (const [name, method] of Object.entries(OperatorService)) {
     const of = (operators: OperatorServer): unknown => operators[name as keyof OperatorServer];
     const streaming: Streaming = (call) => {

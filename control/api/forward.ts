@@ -15,7 +15,7 @@ import type { handleUnaryCall, ServerUnaryCall, UntypedHandleCall } from "@grpc/
 import { NatsError } from "nats";
 import type { Msg } from "nats";
 import { LIMITS } from "../../proto/contract/limits.ts";
-import { LEAD } from "../../proto/contract/nats.ts";
+import { LEAD, NOT_DONE } from "../../proto/contract/nats.ts";
 import type { NatsLink } from "../../proto/contract/nats-link.ts";
 import { Answered, Forwarded } from "../../proto/gen/baton/v1/nats.ts";
 import { OperatorService } from "../../proto/gen/baton/v1/operator.ts";
@@ -38,6 +38,9 @@ const ZLIB = 0x78;
 /** Of an answer: what gRPC would take, and the envelope. */
 const MOST_BYTES = LIMITS.messageBytes + 1_024;
 const deflated = promisify<Uint8Array, { readonly level: number }, Buffer>(deflate);
+
+/** Nobody was there to be asked. */
+class NotDone extends Error {}
 
 export type Forward = (asked: Forwarded) => Promise<Answered>;
 
@@ -94,7 +97,9 @@ function passOn(method: Method, { forward, token, clock, caughtUp }: Passing): U
       callback(null, method.responseDeserialize(Buffer.from(response)));
     };
     pass().catch((error: unknown) => {
-      callback({ code: status.UNAVAILABLE, details: error instanceof Error ? error.message : String(error) });
+      const metadata = new Metadata();
+      if (error instanceof NotDone) metadata.set(NOT_DONE, "1");
+      callback({ code: status.UNAVAILABLE, details: error instanceof Error ? error.message : String(error), metadata });
     });
   };
 }
@@ -109,7 +114,7 @@ export function forwardOver(link: NatsLink, subject: string, clock: Clock): Forw
       return { code: status.RESOURCE_EXHAUSTED, details: why, response: Buffer.alloc(0), position: 0n };
     }
     for (const until = clock.monotonic() + LEAD.forwardMs; ;) {
-      if (!link.connected) throw new Error(link.trouble);
+      if (!link.connected) throw new NotDone(link.trouble);
       try {
         const { data } = await link.connection.request(subject, bytes, { timeout: LEAD.forwardMs });
         return Answered.decode(data[0] === ZLIB ? inflateSync(data, { maxOutputLength: MOST_BYTES }) : data);
@@ -121,7 +126,8 @@ export function forwardOver(link: NatsLink, subject: string, clock: Clock): Forw
           );
         }
         if (error.code !== "503") throw new Error(`the leader can't be asked: ${error.message}`);
-        if (clock.monotonic() >= until) throw new Error("no controller leads at the moment; try again in some seconds");
+        if (clock.monotonic() >= until)
+          throw new NotDone("no controller leads at the moment; try again in some seconds");
       }
       await sleep(clock, AGAIN_MS);
     }

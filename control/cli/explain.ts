@@ -11,12 +11,10 @@
 import { status } from "@grpc/grpc-js";
 import type { ServiceError } from "@grpc/grpc-js";
 import { EXIT } from "../../proto/contract/limits.ts";
+import { NOT_DONE } from "../../proto/contract/nats.ts";
 import { CliError, NotFound } from "./errors.ts";
 
 export type Failure = "unreached" | "declined" | "unable" | "broken" | "answered";
-
-/** Said by controllers beside UNAVAILABLE: nothing was changed for this call. */
-const NOT_DONE = "baton-not-done";
 
 export function failureOf({ code, details, metadata }: ServiceError): Failure {
   // What comes from the other side brings its headers; what this side's library says for itself has none.

@@ -133,6 +133,9 @@ export type NatsNames = ReturnType<typeof natsNames>;
 /** nats-server 2.9 has what is needed: KV, direct gets, expected sequences. */
 export const NATS_SERVER_AT_LEAST = "2.9.0";
 
+/** gRPC metadata beside UNAVAILABLE: nothing was changed for this call, so it may be asked again, of another controller. */
+export const NOT_DONE = "baton-not-done";
+
 /** Times of several controllers, milliseconds. */
 export const LEAD = {
   /** The leader writes its lease this often, */

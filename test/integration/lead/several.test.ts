@@ -1,4 +1,7 @@
+import { status } from "@grpc/grpc-js";
+import type { ServiceError } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
+import { NOT_DONE } from "../../../proto/contract/nats.ts";
 import type { Event, RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
 import { Api, shopDocument } from "../../support/control.ts";
 import { FakeAgent } from "../../support/fake-agent.ts";
@@ -178,6 +181,13 @@ test("without NATS nobody leads and all say why; when it is back, one does, and 
     },
     LONG,
   );
+  // Nothing was asked of anybody: whoever hears it may ask another controller.
+  const declined = await leader.client.call(Api.pause, { service: "shop", reason: "", actor: "ann" }).then(
+    () => null,
+    (error: unknown) => error as ServiceError,
+  );
+  expect(declined?.code).toBe(status.UNAVAILABLE);
+  expect(declined?.metadata.get(NOT_DONE)).toEqual(["1"]);
   const ready = await fetch(`http://${leader.http}/readyz`);
   expect(ready.status).toBe(503);
   expect(await ready.text()).toContain("NATS at nats://127.0.0.1");
