@@ -1,5 +1,5 @@
 /** A process's children and names, read from /proc: how tests find a worker, a core or an app to kill. Linux only. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
 export function childrenOf(pid: number): readonly number[] {
   const text = read(`/proc/${pid}/task/${pid}/children`);
@@ -24,6 +24,12 @@ export function partsOf(keeper: number): { core: number[]; workers: number[]; ap
     else if (title !== "") parts.apps.push(pid);
   }
   return parts;
+}
+
+/** Whether every thread has stopped: a signal to stop is felt by each of them in its own time. */
+export function isStopped(pid: number): boolean {
+  const tasks = readdirSync(`/proc/${pid}/task`);
+  return tasks.every((task) => /\) [TtZX] /.test(read(`/proc/${pid}/task/${task}/stat`)));
 }
 
 function read(path: string): string {

@@ -4,6 +4,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { measureWith } from "../../../control/analysis/measure.ts";
 import type { Outcome } from "../../../control/analysis/source.ts";
 import { systemClock } from "../../../proto/runtime/system-clock.ts";
+import { isStopped } from "../../support/proc.ts";
+import { until } from "../../support/processes.ts";
 import type { PrometheusServer } from "../../support/prometheus.ts";
 import { listen, startPrometheus } from "../../support/prometheus.ts";
 
@@ -87,6 +89,7 @@ test("a bad query is told in Prometheus' own words", async () => {
 test("a server that hangs is given up at the timeout, and at once when nobody wants the answer any more", async () => {
   prometheus.process.signal("SIGSTOP");
   try {
+    await until("all of it stands still", () => isStopped(prometheus.process.pid));
     expect(await errorOf(ask("vector(1)", { timeoutMs: 200 }))).toBe(
       `${prometheus.address}/api/v1/query did not answer within 200ms`,
     );
