@@ -1,0 +1,53 @@
+import { cpSync, rmSync } from "node:fs";
+import { expect, test } from "vitest";
+import { Api, shopDocument } from "../../support/control.ts";
+import { FakeNatsAgent } from "../../support/fake-nats-agent.ts";
+import { startNats } from "../../support/nats.ts";
+import { until } from "../../support/processes.ts";
+import { startMember } from "../../support/several.ts";
+
+test("a backup that is older than what runs is restored: it is led on above all epochs that agents have seen, and takes nothing from them", async () => {
+  await using nats = await startNats();
+  const server = nats.servers[0]!;
+  const led = async () => {
+    const member = await startMember(nats, "c1");
+    await until("it leads", async () => (await member.info()).role === "leader", 30_000);
+    return member;
+  };
+  const backup = `${server.folder}-backup`;
+  using agent = new FakeNatsAgent({ nats: nats.options(), host: "host-1" });
+  const version = (): string | undefined => agent.services[0]?.revisions[0]?.version;
+  {
+    await using member = await led();
+    await until("heard", async () => (await member.client.call(Api.listHosts, {})).hosts.some(({ live }) => live));
+    await member.client.apply(shopDocument("v1"));
+    await member.client.rolloutWhen("v1 is out", (v) => v.ended, 60_000);
+  }
+  await server.end();
+  cpSync(server.folder, backup, { recursive: true });
+  await server.restart();
+  // Since then: two more terms, and another version.
+  for (const next of ["v2", "v3"]) {
+    await using member = await led();
+    await member.client.apply(shopDocument(next));
+    await member.client.rolloutWhen(`${next} is out`, (v) => v.toVersion === next && v.ended, 60_000);
+  }
+  expect(version()).toBe("v3");
+  const seen = agent.highestEpoch;
+  await server.end();
+  rmSync(server.folder, { recursive: true });
+  cpSync(backup, server.folder, { recursive: true });
+  await server.restart();
+
+  await using member = await led();
+  const host = async () => (await member.client.call(Api.listHosts, {})).hosts[0];
+  await until("what it serves is left as it is", async () => {
+    return (await host())?.syncReason.includes("it is left as it is") === true;
+  });
+  await member.client.apply(shopDocument("v3"));
+  await until("in sync again", async () => (await host())?.sync === "SYNCED", 30_000);
+  expect(version()).toBe("v3");
+  expect(agent.highestEpoch).toBeGreaterThan(seen);
+  expect((await member.info()).epoch).toBe(BigInt(agent.highestEpoch));
+  expect((await member.info()).troubles).toEqual([]);
+}, 120_000);
