@@ -50,7 +50,10 @@ class ScriptedDocker implements Driver {
   }
 }
 
-function begin(options: Partial<AgentOptions> = {}): { readonly keeper: ScriptedKeeper; readonly docker: ScriptedDocker } {
+function begin(options: Partial<AgentOptions> = {}): {
+  readonly keeper: ScriptedKeeper;
+  readonly docker: ScriptedDocker;
+} {
   const docker = new ScriptedDocker();
   const keeper = new ScriptedKeeper({
     options,
