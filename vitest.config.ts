@@ -6,6 +6,8 @@ const project = (name: string, timeoutMs: number) => ({
   test: { name, include: [`test/${name}/**/*.test.ts`], testTimeout: timeoutMs, hookTimeout: timeoutMs },
 });
 
+const KILLS = "test/e2e/kill*.test.ts";
+
 // CI reads the counts from a file, so that the command it runs is the one that README names.
 const countsFile = env["BATON_TEST_JSON"];
 
@@ -19,7 +21,17 @@ export default defineConfig({
       project("integration", 30_000),
       project("fuzz", 120_000),
       project("sim", 120_000),
-      project("e2e", 180_000),
+      { test: { ...project("e2e", 180_000).test, exclude: [KILLS] } },
+      // A load on a whole cluster of which parts are killed leaves no core for anything else: after the rest, one by one.
+      {
+        test: {
+          ...project("e2e", 180_000).test,
+          name: "kill",
+          include: [KILLS],
+          sequence: { groupOrder: 1 },
+          maxWorkers: 1,
+        },
+      },
     ],
   },
 });
