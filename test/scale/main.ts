@@ -1,13 +1,7 @@
 /**
  * What the control path costs as the fleet grows: real controllers, simulated agents with real sessions.
  *
- *   npm run scale -- --agents N [--over grpc|nats] [--nats-servers 0|1|3] [--json]
- *     [--route 100,all [--changes 20] [--no-storm]]     one service's weight changed by hand; then controllers killed
- *     [--gateways 2] [--services S] [--surge 10,25]     without --route: rolling updates, and a canary
- *
- *   --over          how agents are connected: gRPC, to one controller on SQLite; NATS, of three servers and two controllers
- *   --nats-servers  stand on so many with agents over gRPC too
- *   --route         hosts that the service is on, a service each
+ * How it is called: usage.ts.
  *
  * Measured without --route: the controller's CPU and memory while nothing happens, the same while every agent counts
  * requests, rolling updates (update.ts), and changes of a canary's weight (canary.ts); with it: route.ts, storm.ts. It
@@ -26,6 +20,7 @@ import { hostName, Rig } from "./rig.ts";
 import type { RigOptions } from "./rig.ts";
 import { labelsOf, measureRoutes } from "./routes.ts";
 import { document, healthy, update } from "./update.ts";
+import { USAGE } from "./usage.ts";
 import type { UpdateFigures } from "./update.ts";
 
 const PACE = { startMs: 500, drainMs: 500, stopMs: 100 };
@@ -34,8 +29,9 @@ const HOSTS_A_SERVICE = 1_000;
 /** Requests a second that an agent counts while there is traffic. */
 const RATE = 100;
 
-const { values } = parseArgs({
+const OPTIONS = {
   options: {
+    help: { type: "boolean", default: false },
     agents: { type: "string", default: "100" },
     over: { type: "string", default: "grpc" },
     "nats-servers": { type: "string" },
@@ -53,7 +49,21 @@ const { values } = parseArgs({
     "no-canary": { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
-});
+} as const;
+
+const { values } = parsed();
+if (values.help) {
+  process.stdout.write(USAGE);
+  process.exit(0);
+}
+
+function parsed(): ReturnType<typeof parseArgs<typeof OPTIONS>> {
+  try {
+    return parseArgs(OPTIONS);
+  } catch (error) {
+    return wrong(`scale: ${(error as Error).message}; see npm run scale -- --help`);
+  }
+}
 
 interface Figures {
   readonly agents: number;
