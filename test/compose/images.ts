@@ -1,7 +1,7 @@
 /**
  * The images of the compose cluster: Baton's own, and the demo app's two, v1 on Node and v2 in Axum.
  *
- *   node test/compose/images.ts [PREFIX]      baton-demo:v1, baton-demo:v2, baton; a prefix stands before each name
+ *   npx node test/compose/images.ts [PREFIX]      baton-demo:v1, baton-demo:v2, baton; a prefix stands before each name
  *
  * The Axum program is built by this machine's cargo (1.85 or later) and linked statically, so that neither a Rust image
  * nor the machine's C library matters; what cargo makes is kept in the user's cache folder.
