@@ -138,12 +138,15 @@ export class NatsSession implements AssignmentSource {
   }
 
   troubles(): readonly string[] {
-    const { clock } = this.#options;
+    const { clock, nats } = this.#options;
     const trouble = this.#line === null ? this.#trouble : this.#line.link.trouble;
     if (trouble !== "") return [trouble];
     const silentMs = clock.monotonic() - this.#called.at;
+    // With the cluster's name: a wrong one shows in nothing else.
     const silent =
-      silentMs < SILENT_MS ? "" : `over NATS no controller has called for ${Math.round(silentMs / 1_000)} s`;
+      silentMs < SILENT_MS
+        ? ""
+        : `over NATS no controller of cluster ${nats.cluster} has called for ${Math.round(silentMs / 1_000)} s`;
     return [silent, this.#refused, this.#tooLarge].filter((one) => one !== "");
   }
 

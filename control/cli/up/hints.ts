@@ -45,6 +45,6 @@ function several(cluster: Cluster, at: string): readonly (readonly [string, stri
   const [first = ""] = cluster.controllers.map(({ name }) => String(cluster.pid(name)));
   return [
     [`npx baton get controllers${at}`, "who leads, who follows"],
-    [`kill -9 ${first}`, "end a controller: another one leads within five seconds, and the traffic flows"],
+    [`kill -9 ${first}`, "end a controller: if it led, another one does within five seconds; the traffic flows"],
   ];
 }
