@@ -25,6 +25,8 @@ import type { Store } from "./store/store.ts";
 
 /** How agents are heard other than by streams to this process. */
 export interface OtherSessions {
+  /** Why agents can't be told anything now; "" while they can. */
+  readonly trouble: string;
   stop(reason: string): Promise<void>;
 }
 
@@ -114,7 +116,10 @@ export async function openTerm(options: TermOptions): Promise<Term> {
     get position() {
       return registry.position;
     },
-    notReady: () => (over.signal.aborted ? "stopping" : registry.trouble),
+    notReady: () => {
+      if (over.signal.aborted) return "stopping";
+      return registry.trouble === "" ? (others?.trouble ?? "") : registry.trouble;
+    },
     session: (stream) => serveSession(stream, session),
     stop: (reason) => (stopped ??= stop(reason)),
   };

@@ -154,7 +154,7 @@ export function operatorService(options: OperatorContext, token: Token): Operato
       role: options.role,
       id: options.ground.id,
       leader: options.ground.leader(),
-      troubles: [...options.ground.troubles(), ...(registry.trouble === "" ? [] : [registry.trouble])],
+      troubles: [...new Set([...options.ground.troubles(), registry.trouble])].filter((why) => why !== ""),
     })),
   };
 }

@@ -84,7 +84,8 @@ export class Cluster {
 
   troubles(): readonly string[] {
     const link = this.#link === null ? this.#linkTrouble : this.#link.trouble;
-    return [link, this.#leaseTrouble, this.#deskTrouble].filter((why) => why !== "");
+    const desk = this.#desk?.notReady() ?? "";
+    return [link, this.#leaseTrouble, this.#deskTrouble, desk].filter((why) => why !== "");
   }
 
   /** Resolves with a desk, or with null after so long without one. */

@@ -61,7 +61,7 @@ test("a write that was passed on is answered when its follower's time is over, a
   let passedOn = 0;
   const desk = await openReplica({
     ...{ ground, store, gap: () => undefined },
-    sessions: () => ({ stop: () => Promise.resolve() }),
+    sessions: () => ({ trouble: "", stop: () => Promise.resolve() }),
     // What the leader has stored by then is never heard here.
     forward: () => Promise.resolve({ code: 0, details: "", response, position: BigInt(++passedOn + 1_000) }),
   });
