@@ -17,7 +17,7 @@ import { Draft } from "./draft.ts";
 import { hold, lift } from "./halt.ts";
 import { check } from "./invariants.ts";
 import { begun } from "./judge.ts";
-import { currentStep, formatWeight, splits } from "./program.ts";
+import { currentStep, formatWeight, programOf, programOver, splits } from "./program.ts";
 import { moving } from "./track.ts";
 import { settle } from "./settle.ts";
 import type { Context, Decision, Refused } from "./types.ts";
@@ -212,10 +212,15 @@ const PROMOTABLE: ReadonlySet<Pause["reason"]> = new Set([
   "Inconclusive",
 ]);
 
-/** What is left of the program is one step: all of the traffic, at once. */
+/**
+ * What is left of the program is one step: all of the traffic, at once. Where it is over there is none left: hosts have
+ * gone on from it, and would never be where a step can be asked of them again.
+ */
 function passOver(draft: Draft): void {
   concludeAnalyses(draft);
-  draft.set({ fastTrack: true, step: { index: 0, sinceMs: 0, confirmedAtMs: 0, promoted: false } });
+  const steps = programOf({ ...draft.rollout, fastTrack: true }).length;
+  const index = programOver(draft.rollout) ? steps : 0;
+  draft.set({ fastTrack: true, step: { index, sinceMs: 0, confirmedAtMs: 0, promoted: false } });
 }
 
 /** Analyses that came to no verdict, or are passed over with their step, hold the rollout up no more. */

@@ -185,6 +185,19 @@ group("a canary by weight", () => {
     expect(stages(bench).every((stage) => stage === "draining" || stage === "stopping")).toBe(true);
   });
 
+  test("promote --full while hosts go on from a program that is over asks them nothing anew, and the rollout ends", () => {
+    const bench = splitting(canary([weight(10), pause(null)]));
+    bench.say({ kind: "promote", actor: "ops", full: false });
+    bench.rest();
+    expect(stages(bench)).not.toContain("splitting");
+    bench.say({ kind: "promote", actor: "ops", full: true });
+    for (let n = 0; n < 5; n++) {
+      for (const host of HOSTS) bench.runs(host, instance(2));
+      bench.after(2_000).rest();
+    }
+    expect(bench.rollout.stage.kind).toBe("succeeded");
+  });
+
   test("a newer revision takes over with everything back on the old version, not with equal shares", () => {
     const bench = splitting(canary([weight(10), pause(null)]));
     const answer = bench.say({ kind: "supersede", actor: "ops", by: "shop-2" });
