@@ -43,9 +43,9 @@ export type Connected =
   | { readonly kind: "stopping" }
   | { readonly kind: "taken"; readonly why: string };
 
-/** An agent that has a session and is silent for so many reports' time, or so long, no longer keeps its name. */
-const KEEPS_NAME_REPORTS = 2;
-const KEEPS_NAME_MS = 1_000;
+/** An agent that has a session and is silent for so many reports' time, or so long, is not well: it no longer keeps its name. */
+const HEARD_REPORTS = 2;
+const HEARD_MS = 1_000;
 /** One that is turned away comes again and again; its event is one in so long. */
 const RIVAL_EVENT_MS = 60_000;
 /** A loop that comes round this late was asleep, not idle. */
@@ -136,8 +136,7 @@ export class Fleet {
     const before = agent.session;
     const silent = clock.monotonic() - (agent.heardAt ?? 0);
     const rival = before !== null && agent.hello !== null && agent.hello.boot !== hello.boot;
-    const keepsName = Math.max(KEEPS_NAME_MS, KEEPS_NAME_REPORTS * this.#pace.reportEveryMs);
-    if (rival && silent <= keepsName) return { kind: "taken", why: this.#turnedAway(agent, before, session) };
+    if (rival && silent <= this.#soonMs) return { kind: "taken", why: this.#turnedAway(agent, before, session) };
     agent.open(hello, session, clock.monotonic());
     agent.noteSync(clock.now());
     if (hello.role === "gateway") this.#gateways.add(agent);
@@ -150,6 +149,11 @@ export class Fleet {
     }
     news.changed();
     return { kind: "open", agent };
+  }
+
+  /** Whoever is well has said something within so long. */
+  get #soonMs(): Millis {
+    return Math.max(HEARD_MS, HEARD_REPORTS * this.#pace.reportEveryMs);
   }
 
   #turnedAway(agent: Agent, first: SessionPort, second: SessionPort): string {
@@ -226,10 +230,12 @@ export class Fleet {
     return news ? "live" : "unknown";
   }
 
-  /** Whether nothing is heard of a host at the moment, though its lease still runs. */
+  /** Whether nothing is heard of a host at the moment, though its lease still runs: a way may be cut with its stream open. */
   silent(name: string): boolean {
     const agent = this.#agents.get(name);
-    return agent !== undefined && agent.session === null && this.leaseOf(agent) !== "lost";
+    if (agent === undefined || this.leaseOf(agent) === "lost") return false;
+    const since = this.#options.clock.monotonic() - (agent.heardAt ?? this.#startedAt);
+    return agent.session === null || since > this.#soonMs;
   }
 
   /** Looks at the leases; to be called a few times a second. */

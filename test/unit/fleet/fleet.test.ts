@@ -105,6 +105,22 @@ describe("leases", () => {
     expect(events).toEqual([]);
   });
 
+  test("a host whose way is cut is silent though its stream is open, until its lease is over or it is heard again", async () => {
+    const { clock, fleet, join, say } = setup();
+    const { agent, session } = join("host-1");
+    say(agent, session, 1);
+    await clock.advance(1_000);
+    expect(fleet.silent("host-1")).toBe(false);
+    await clock.advance(1);
+    expect(fleet.silent("host-1")).toBe(true);
+    say(agent, session, 2);
+    expect(fleet.silent("host-1")).toBe(false);
+    fleet.disconnected(agent, session);
+    expect(fleet.silent("host-1")).toBe(true);
+    await clock.advance(5_000);
+    expect(fleet.silent("host-1")).toBe(false);
+  });
+
   test("a step of the wall clock moves no lease", async () => {
     const { clock, fleet, join, say } = setup();
     const { agent, session } = join("host-1");
