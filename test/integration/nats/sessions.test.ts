@@ -115,7 +115,7 @@ test.concurrent(
     await puts.close();
     using agent = here.agent();
     await applied(agent, 7);
-    await until("the silence is told", () => agent.session.troubles().some((one) => one.includes("no controller has")));
+    await until("the silence is told", () => agent.session.troubles().some((one) => one.includes("has called for")));
     expect(agent.offered).toHaveLength(1);
     // And whoever leads next takes it on from there.
     await using controller = here.controller({ epoch: 4 });
