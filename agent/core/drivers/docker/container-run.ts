@@ -16,7 +16,7 @@ import type { DriverEvents, RunExit, RunRequest } from "../driver.ts";
 import { containerName, createOptions, isOwn, LABEL, readContainer } from "./container.ts";
 import type { Owner, Seen } from "./container.ts";
 import { EngineError } from "./engine.ts";
-import type { Engine, Listed } from "./engine.ts";
+import type { Engine, Inspected, Listed } from "./engine.ts";
 import type { Images } from "./images.ts";
 import { LogFollower } from "./logs.ts";
 
@@ -112,10 +112,18 @@ export class ContainerRun {
       const labels = found?.Config.Labels ?? {};
       if (found === null || !isOwn(owner, labels) || labels[LABEL.run] !== this.asked.id) {
         this.#over(null, "its container is gone: somebody removed it");
+      } else if (await this.#isAstray(found)) {
+        this.#over(null, "its container is in another network namespace than this agent: another one takes its place");
       } else await this.#take(readContainer(found, this.asked, this.run));
     } catch (error) {
       this.#world.log.debug({ err: error, run: this.asked.id }, "can't be looked at now");
     }
+  }
+
+  /** The agent's own container, or the one it has joined, was made anew beside it: its app can't be reached any more. */
+  async #isAstray({ HostConfig, State }: Inspected): Promise<boolean> {
+    if (this.run.network !== "agent" || !State.Running) return false;
+    return HostConfig.NetworkMode !== (await this.#world.networkMode(this.run));
   }
 
   /** After a gap, and now and then; `listed` is undefined when the engine has no such container. */
