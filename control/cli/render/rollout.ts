@@ -80,7 +80,10 @@ function failures(hosts: readonly RolloutHost[]): readonly string[] {
   for (const host of hosts) {
     for (const one of host.instances) {
       const asAsked = one.state === "stopped" && (one.reason === "stopped" || one.exit === "exit code 0");
-      if (asAsked || (one.exit === "" && one.output.length === 0)) continue;
+      // An image that is pulled, or can't be, has no exit and no output. A probe's answer is waited for, and said above.
+      const told = one.reason !== "" && !one.reason.startsWith("readiness: ");
+      const waits = told && ["starting", "failed"].includes(one.state);
+      if (asAsked || (one.exit === "" && one.output.length === 0 && !waits)) continue;
       // "exited with 7 after 0.2 s" says more than "exit code 7".
       const why = /^(exited|killed) /.test(one.reason) ? one.reason : [one.exit, one.reason].filter(Boolean).join(", ");
       lines.push(`${host.host} ${one.id} ${one.version}: ${one.state}, ${why}`);
