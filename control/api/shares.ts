@@ -21,7 +21,10 @@ export function sharesOf(fleet: Fleet, rollout: Rollout): Shares {
     services?.find((service) => service.name === rollout.service);
   return {
     asked: meanWeights(routed.map((agent) => of(agent?.wanted?.services))),
-    applied: meanWeights(routed.map((agent) => of(agent?.live()))),
+    // As the engine counts it: what was confirmed and not reported with its counts yet is not applied yet.
+    applied: meanWeights(
+      routed.map((agent) => (agent?.liveHash(rollout.service) === "" ? undefined : of(agent?.live()))),
+    ),
   };
 }
 
