@@ -168,7 +168,7 @@ async function several(options: ControllerOptions, nats: NatsOptions, base: Base
     epoch: 0,
     operators: operatorsOf(cluster, base),
     metrics: metricsOf(cluster),
-    notReady: () => cluster.troubles()[0] ?? cluster.desk?.notReady() ?? "no part taken yet in leading or following",
+    notReady: () => cluster.troubles()[0] ?? (cluster.desk === null ? "no part taken yet in leading or following" : ""),
     session: (stream) => cluster.session(stream),
     stop: (reason) => cluster.stop(reason),
     closed: () => Promise.resolve(),

@@ -9,6 +9,7 @@
  * Errors  rejects with one sentence when there is no answer within `TIMEOUT_MS`, or JetStream can't do it.
  */
 import type { KV } from "nats";
+import { copiesOn } from "../../proto/contract/nats-link.ts";
 import type { NatsLink } from "../../proto/contract/nats-link.ts";
 import { codeOf, MOVED_ON, sentence } from "../../proto/contract/nats-errors.ts";
 import type { Held, Holder, LeaseRegister } from "./lease.ts";
@@ -56,7 +57,7 @@ export class KvRegister implements LeaseRegister {
     if (!this.#link.connected) throw new Error(this.#link.trouble);
     if (this.#kv !== undefined) return this.#kv;
     const { connection } = this.#link;
-    const replicas = connection.info?.cluster === undefined ? 1 : 3;
+    const replicas = copiesOn(connection);
     const js = connection.jetstream({ timeout: TIMEOUT_MS });
     const kv = await js.views.kv(this.#bucket, { history: 1, replicas, allow_direct: false, max_bytes: 1 << 20 });
     return (this.#kv = kv);

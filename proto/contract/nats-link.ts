@@ -1,6 +1,9 @@
 /** A connection to NATS as a port: made by proto/runtime/nats.ts, given to whatever speaks over it. */
 import type { NatsConnection } from "nats";
 
+/** Copies of every bucket: three wherever the servers are a cluster, so that one of them may go. */
+export const copiesOn = ({ info }: NatsConnection): number => (info?.cluster === undefined ? 1 : 3);
+
 export interface NatsLink {
   /**
    * Connects itself again for ever once it was opened. While `connected` is false publish nothing over it: the client

@@ -108,6 +108,8 @@ export function natsNames(cluster: string) {
     storeBucket: `baton_${cluster}_store`,
     /** Where the servers repeat each commit of that bucket once it is stored (the stream's `republish`). */
     storeHead: `${prefix}.store`,
+    /** KV: the store's newest commit, alone in its bucket. */
+    headBucket: `baton_${cluster}_store_head`,
     /** KV: who leads. */
     leadBucket: `baton_${cluster}_lead`,
     /** KV: each agent's assignment under its name, as protobuf (compressed when large). */

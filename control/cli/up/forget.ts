@@ -10,7 +10,7 @@ const PATIENCE_MS = 5_000;
 /** Answers "", or what is left there and why. */
 export async function forget(nats: NatsOptions): Promise<string> {
   const names = natsNames(nats.cluster);
-  const buckets = [names.storeBucket, `${names.storeBucket}_head`, names.assignmentsBucket, names.leadBucket];
+  const buckets = [names.storeBucket, names.headBucket, names.assignmentsBucket, names.leadBucket];
   const late = AbortSignal.timeout(PATIENCE_MS);
   try {
     const base = { clock: systemClock, random: systemRandom, log: silentLog };

@@ -2,9 +2,9 @@
 import { NatsError } from "nats";
 import type { NatsConnection, StreamInfo } from "nats";
 import type { NatsNames } from "../../../proto/contract/nats.ts";
+import { copiesOn } from "../../../proto/contract/nats-link.ts";
 
 const TIMEOUT_MS = 3_000;
-const REPLICAS_OF_A_CLUSTER = 3;
 
 export interface Opened {
   /** When it was made, by the servers' clock: tells one bucket from the next of its name. */
@@ -25,7 +25,7 @@ export async function openAssignments(connection: NatsConnection, names: NatsNam
     // Made by hand: agents read by direct gets.
     return { created: createdOf(await jsm.streams.update(stream, { allow_direct: true })), isNew: false };
   }
-  const replicas = connection.info?.cluster === undefined ? 1 : REPLICAS_OF_A_CLUSTER;
+  const replicas = copiesOn(connection);
   const js = connection.jetstream({ timeout: TIMEOUT_MS, checkAPI: false });
   await js.views.kv(names.assignmentsBucket, { history: 1, replicas, allow_direct: true });
   return { created: createdOf(await jsm.streams.info(stream)), isNew: true };

@@ -8,6 +8,7 @@
 import { DeliverPolicy, Empty, headers, NatsError } from "nats";
 import type { ConsumerMessages, JetStreamClient, JetStreamManager, NatsConnection, StreamInfo } from "nats";
 import { codeOf, sentence, streamIsGone } from "../../../proto/contract/nats-errors.ts";
+import { copiesOn } from "../../../proto/contract/nats-link.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { sleep } from "../../../proto/kernel/clock.ts";
 import type { Clock, Millis } from "../../../proto/kernel/clock.ts";
@@ -95,7 +96,7 @@ export class Bucket {
   /** Creates it where it is missing. Rejects with StoreUnusable when it is not one of ours. */
   async open(): Promise<void> {
     const jsm = await this.#manager();
-    const wanted = configOf(this.#o, this.#nc.info?.cluster === undefined ? 1 : 3);
+    const wanted = configOf(this.#o, copiesOn(this.#nc));
     let info: StreamInfo;
     try {
       info = await jsm.streams.info(this.#stream);

@@ -23,9 +23,9 @@ export interface OpenNatsStore {
 }
 
 export async function openNatsStore(options: OpenNatsStore): Promise<NatsBackedStore> {
-  const { storeBucket, storeHead } = options.names;
+  const { storeBucket, headBucket, storeHead } = options.names;
   const records = new Bucket({ ...options, name: storeBucket, only: null, told: null });
-  const head = new Bucket({ ...options, name: `${storeBucket}_head`, only: HEAD, told: storeHead });
+  const head = new Bucket({ ...options, name: headBucket, only: HEAD, told: storeHead });
   const store = new NatsStore({ ...options, head, records, writer: nuid.next() });
   try {
     await store.prepare();
