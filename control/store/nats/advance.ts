@@ -4,13 +4,14 @@
  * on, the head itself tells by whom. Reading alone would not do: a write may still be on its way from a leader of the
  * stream that was cut off.
  *
- * Errors  Error: nothing was stored. StoreUnsure: it may be.
+ * Errors  Error, BucketGone among them: nothing was stored. StoreUnsure: it may be.
  */
 import { streamIsGone } from "../../../proto/contract/nats-errors.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import type { Clock, Millis } from "../../../proto/kernel/clock.ts";
 import { sleep } from "../../../proto/kernel/clock.ts";
 import { StoreUnsure } from "../store.ts";
+import { BucketGone } from "./bucket.ts";
 import type { Bucket } from "./bucket.ts";
 import { encodeHead } from "./head.ts";
 import type { Head, Meta } from "./head.ts";
@@ -80,5 +81,5 @@ async function stillThere(bucket: Bucket, unsure: boolean): Promise<void> {
   );
   if (!gone) return;
   const why = bucket.gone();
-  throw unsure ? new StoreUnsure(why) : new Error(why);
+  throw unsure ? new StoreUnsure(why) : new BucketGone(why);
 }

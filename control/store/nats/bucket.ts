@@ -44,6 +44,9 @@ export interface Entry {
 export type Put =
   { readonly kind: "ok"; readonly revision: number } | { readonly kind: Fault; readonly error: unknown };
 
+/** It was there, and is not any more. */
+export class BucketGone extends Error {}
+
 export interface BucketOptions extends Shape {
   readonly link: NatsLink;
   readonly clock: Clock;
@@ -115,14 +118,18 @@ export class Bucket {
     this.created = info.created;
   }
 
-  /** Tries again what may be tried again, while servers are electing who leads. */
-  async patiently<T>(forMs: Millis, work: () => Promise<T>): Promise<T> {
+  /** Tries again what may be tried again, while servers are electing who leads; `also`: what else may be over soon. */
+  async patiently<T>(
+    forMs: Millis,
+    work: () => Promise<T>,
+    also: (error: unknown) => boolean = () => false,
+  ): Promise<T> {
     const until = this.#clock.monotonic() + forMs;
     for (;;) {
       try {
         return await work();
       } catch (error) {
-        if (!this.#passing(error) || this.#clock.monotonic() > until) throw error;
+        if (!(this.#passing(error) || also(error)) || this.#clock.monotonic() > until) throw error;
       }
       await sleep(this.#clock, PAUSE_MS);
     }

@@ -11,6 +11,7 @@
  *
  * Errors  Error: nothing was changed. StoreUnsure: it may have been; only `load` leads on from there.
  */
+import { streamIsGone } from "../../../proto/contract/nats-errors.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import type { Clock, Millis, Timer } from "../../../proto/kernel/clock.ts";
 import { sleep } from "../../../proto/kernel/clock.ts";
@@ -20,6 +21,7 @@ import { StoreUnsure, StoreUnusable } from "../store.ts";
 import type { Change, Committed, EventQuery, Follower, Store, StoredEvent, StoredState } from "../store.ts";
 import { advance } from "./advance.ts";
 import { pack } from "./batches.ts";
+import { BucketGone } from "./bucket.ts";
 import type { Bucket } from "./bucket.ts";
 import { Feed } from "./feed.ts";
 import { EMPTY, readHead, SCHEMA } from "./head.ts";
@@ -110,7 +112,12 @@ export class NatsStore implements NatsBackedStore {
   async prepare(): Promise<void> {
     const { records: bucket } = this.#o;
     try {
-      await bucket.patiently(OPEN_MS, () => this.#prepare());
+      // Of several that create a bucket at once on three servers, one may be told for a moment that there is none.
+      await bucket.patiently(
+        OPEN_MS,
+        () => this.#prepare(),
+        (error) => streamIsGone(error) || error instanceof BucketGone,
+      );
     } catch (error) {
       if (error instanceof StoreUnusable) throw error;
       throw new StoreUnusable(bucket.explain(`the bucket ${bucket.name}`, error), { cause: error });

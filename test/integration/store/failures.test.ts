@@ -1,4 +1,5 @@
 /** Servers that can't, may not, or no longer do keep the store: one sentence each, and the way on from there. */
+import type { JetStreamManager } from "nats";
 import { expect, test } from "vitest";
 import { openNatsStore } from "../../../control/store/nats/open.ts";
 import type { Change } from "../../../control/store/store.ts";
@@ -9,7 +10,7 @@ import { startNats } from "../../support/nats.ts";
 import { until } from "../../support/processes.ts";
 import { host } from "../../support/samples.ts";
 import { listen } from "../../support/store-contract.ts";
-import { fleet, open } from "./kit.ts";
+import { fleet, open, storeOn } from "./kit.ts";
 
 const on = (name: string, software = "test"): Change => ({ kind: "host", host: host(name, { software }) });
 
@@ -90,6 +91,40 @@ test("a bucket deleted while it is used fails commits, tells followers, and is m
   expect(await store.load()).toMatchObject({ epoch: 0, hosts: [] });
   expect(store.created).toBe(true);
   for (const one of [store, reader]) await one.close();
+});
+
+/** As `target`, but for some of what it has. */
+const altered = <T extends object>(target: T, other: Partial<T>): T =>
+  new Proxy(target, {
+    get: (of, name) => {
+      const value: unknown = Reflect.get(name in other ? other : of, name, of);
+      return typeof value === "function" && !(name in other) ? (value.bind(of) as unknown) : value;
+    },
+  });
+
+// Seen with three servers and four that open at once: the stream that one of them has created is "not found" to the next.
+test("a bucket that is not found just after it was created is looked for again", async () => {
+  await using nats = await startNats();
+  const link = await nats.link();
+  const manager = await link.connection.jetstreamManager();
+  const taken: string[] = [];
+  const streams = altered(manager.streams, {
+    add: async (wanted) => {
+      const info = await manager.streams.add(wanted);
+      const { name } = info.config;
+      if (!taken.includes(name)) {
+        taken.push(name);
+        await manager.streams.delete(name);
+      }
+      return info;
+    },
+  });
+  const jetstreamManager = (): Promise<JetStreamManager> => Promise.resolve(altered(manager, { streams }));
+  const store = await storeOn(altered(link, { connection: altered(link.connection, { jetstreamManager }) }), "baton");
+  expect(taken).toEqual(["KV_baton_baton_store", "KV_baton_baton_store_head"]);
+  expect(await store.commit(0, [on("a")])).toMatchObject({ kind: "ok" });
+  expect((await store.load()).hosts.map(({ name }) => name)).toEqual(["a"]);
+  await store.close();
 });
 
 test("a server that is behind with the records is not taken for one that lost them", async () => {
