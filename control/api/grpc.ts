@@ -27,7 +27,7 @@ const SERVER_OPTIONS = {
   "grpc.keepalive_timeout_ms": 5_000,
   "grpc.keepalive_permit_without_calls": 1,
   "grpc.max_receive_message_length": LIMITS.messageBytes,
-  "grpc.max_send_message_length": LIMITS.messageBytes,
+  "grpc.max_send_message_length": LIMITS.answerBytes,
 } as const;
 
 export interface GrpcOptions {

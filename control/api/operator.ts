@@ -22,7 +22,7 @@ import { rolloutView } from "./rollout-view.ts";
 import { hostView, serviceView } from "./wire-views.ts";
 
 /** Well within one message; of more rollouts than that, the newest are told. */
-const ANSWER_BYTES = LIMITS.messageBytes / 2;
+const ANSWER_BYTES = LIMITS.answerBytes / 4;
 
 /** Not the end of what was watched. */
 const OVER: Status = { code: status.UNAVAILABLE, details: "this controller stops, or leads no more: ask again" };

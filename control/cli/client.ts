@@ -182,7 +182,7 @@ export class Controller implements Disposable {
     let client = this.#clients.get(at);
     if (client === undefined) {
       client = new OperatorClient(at, credentials.createInsecure(), {
-        "grpc.max_receive_message_length": LIMITS.messageBytes,
+        "grpc.max_receive_message_length": LIMITS.answerBytes,
         "grpc.enable_retries": 0,
         "grpc.initial_reconnect_backoff_ms": 100,
         "grpc.max_reconnect_backoff_ms": 1_000,

@@ -9,6 +9,7 @@ import type { HostTrack, Rollout } from "../model/rollout.ts";
 import { cutsAtDeadline, drainTimeoutMs } from "./drain.ts";
 import { Evidence } from "./evidence.ts";
 import { slots } from "./window.ts";
+import { list } from "./words.ts";
 import type { Context } from "./types.ts";
 
 export interface Violation {
@@ -86,7 +87,7 @@ function weights(before: Rollout, after: Rollout, evidence: Evidence): readonly 
   return found;
 }
 
-const names = (tracks: readonly HostTrack[]): string => tracks.map((track) => track.host).join(", ");
+const names = (tracks: readonly HostTrack[]): string => list(tracks.map((track) => track.host));
 
 /** I2: nothing is retired that takes traffic or has something in flight, but for a deadline that may cut it. */
 function retirement(prior: HostTrack, next: HostTrack, evidence: Evidence, context: Context): readonly Violation[] {

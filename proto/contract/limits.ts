@@ -7,6 +7,8 @@ export const LIMITS = {
   documentsPerFile: 256,
   /** One gRPC message either way. */
   messageBytes: 4 << 20,
+  /** What a controller answers its operators: a rollout's view is 450 bytes a host, the list of hosts a little more. */
+  answerBytes: 64 << 20,
   servicesPerAgent: 256,
   listenersPerService: 16,
   instancesPerHost: 64,

@@ -82,6 +82,8 @@ async function attempt({ nats, name, random, inbox }: OpenNats): Promise<NatsCon
     ignoreAuthErrorAbort: true,
     reconnectDelayHandler: () => BACKOFF.baseMs + random.next() * 900,
     authenticator: authenticatorOf(nats),
+    // By itself each request has its caller's stack captured beforehand, lest it fail.
+    noAsyncTraces: true,
     ...tlsOf(nats),
   });
   const version = connection.info?.version ?? "";

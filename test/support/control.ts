@@ -6,6 +6,7 @@ import { credentials, Metadata } from "@grpc/grpc-js";
 import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 import { startController } from "../../control/controller.ts";
 import type { Controller } from "../../control/controller.ts";
+import { LIMITS } from "../../proto/contract/limits.ts";
 import { OperatorClient, OperatorService } from "../../proto/gen/baton/v1/operator.ts";
 import type { ApplyResponse, HostView, RolloutView } from "../../proto/gen/baton/v1/operator.ts";
 import { silentLog } from "../../proto/kernel/log.ts";
@@ -85,7 +86,9 @@ export class Client implements Disposable {
   readonly #metadata = new Metadata();
 
   constructor(address: string, token?: string) {
-    this.#client = new OperatorClient(address, credentials.createInsecure());
+    this.#client = new OperatorClient(address, credentials.createInsecure(), {
+      "grpc.max_receive_message_length": LIMITS.answerBytes,
+    });
     if (token !== undefined) this.#metadata.set("authorization", `Bearer ${token}`);
   }
 

@@ -3,6 +3,7 @@ import { request as httpRequest } from "node:http";
 import { join } from "node:path";
 import { status } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
+import { LIMITS } from "../../../proto/contract/limits.ts";
 import type { Event, RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
 import { Api, Client, Folder, inProcess, shopDocument } from "../../support/control.ts";
 import { FakeAgent } from "../../support/fake-agent.ts";
@@ -27,6 +28,22 @@ async function small(state: string, options: { readonly gateway?: boolean } = {}
 
 const refusal = (code: status, details: RegExp): unknown =>
   expect.objectContaining({ code, details: expect.stringMatching(details) as unknown });
+
+test("a list of hosts that is longer than a session's message comes whole", async () => {
+  using state = new Folder();
+  await using control = await inProcess(state.path);
+  const long = (n: number): string => `label-${n}`.padEnd(LIMITS.nameLength, "x");
+  const labels = Object.fromEntries(Array.from({ length: LIMITS.labels }, (_, n) => [long(n), long(n)]));
+  const agents = Array.from(
+    { length: Math.ceil(LIMITS.messageBytes / (LIMITS.labels * LIMITS.nameLength * 2)) },
+    (_, n) => {
+      return new FakeAgent({ controller: control.controller.grpc, host: `host-${n}`, labels });
+    },
+  );
+  const listed = async (): Promise<number> => (await control.client.call(Api.listHosts, {})).hosts.length;
+  await until("all are listed", async () => (await listed()) === agents.length);
+  for (const agent of agents) await agent[Symbol.asyncDispose]();
+});
 
 describe("apply", () => {
   test("every problem of every document comes back with file, line and column, and nothing is stored", async () => {
