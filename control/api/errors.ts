@@ -35,5 +35,5 @@ function bounded(details: string): string {
     .subarray(0, DETAILS_BYTES)
     .toString()
     .replace(/\ufffd$/, "");
-  return `${shown} … (${bytes.length - DETAILS_BYTES} more bytes)`;
+  return `${shown} … (${bytes.length - Buffer.byteLength(shown)} more bytes)`;
 }
