@@ -141,12 +141,7 @@ interface Led {
 
 /** The leader's side, until the answer is called: nobody answers here any more then. */
 export function answerForwarded(link: NatsLink, subject: string, led: Led): () => void {
-  const subscription = link.connection.subscribe(subject, {
-    callback: (error, message) => {
-      if (error === null) answer(message, led, (answered) => void send(link, message, answered));
-    },
-  });
-  return () => subscription.unsubscribe();
+  return link.listen(subject, (message) => answer(message, led, (answered) => void send(link, message, answered)));
 }
 
 /** Never rejects: what can't be sent is not answered, and the follower says so. */

@@ -8,7 +8,7 @@
  * Errors  none: what can't be read is tried again, and what breaks the contract is `invalid`, with the pair to answer by.
  * Cost    two messages an agent each 30 s; nothing while its assignment stays.
  */
-import type { MsgHdrs, NatsConnection, Subscription } from "nats";
+import type { MsgHdrs, NatsConnection } from "nats";
 import type { Clock, Millis, Timer } from "../kernel/clock.ts";
 import type { Log } from "../kernel/log.ts";
 import type { Random } from "../kernel/random.ts";
@@ -45,7 +45,7 @@ export interface KeyOptions {
 export class AssignmentKey {
   readonly #options: KeyOptions;
   readonly #events: KeyEvents;
-  readonly #subscription: Subscription;
+  readonly #hearNoMore: () => void;
   readonly #unfollow: () => void;
   #newest: Fence & { readonly hash?: string };
   #timer: Timer | undefined;
@@ -58,10 +58,8 @@ export class AssignmentKey {
     this.#events = events;
     this.#newest = newest ?? { epoch: 0, generation: -1 };
     // First heard, then read: what is put between the two is heard.
-    this.#subscription = link.connection.subscribe(names.assignmentSubject(host), {
-      callback: (error, message) => {
-        if (error === null && !isRemoval(message.headers)) this.#take(message.data, true);
-      },
+    this.#hearNoMore = link.listen(names.assignmentSubject(host), ({ headers, data }) => {
+      if (!isRemoval(headers)) this.#take(data, true);
     });
     this.#unfollow = link.follow((connected) => {
       if (connected) this.look();
@@ -84,7 +82,7 @@ export class AssignmentKey {
     this.#closed = true;
     this.#timer?.cancel();
     this.#unfollow();
-    if (!this.#options.link.connection.isClosed()) this.#subscription.unsubscribe();
+    this.#hearNoMore();
   }
 
   async #read(): Promise<Millis> {

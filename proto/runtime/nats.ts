@@ -9,7 +9,7 @@ import { isIP } from "node:net";
 import { checkServerIdentity } from "node:tls";
 import type { ConnectionOptions } from "node:tls";
 import { connect, credsAuthenticator, Events, NatsError } from "nats";
-import type { Authenticator, NatsConnection, TlsOptions } from "nats";
+import type { Authenticator, Msg, NatsConnection, Subscription, TlsOptions } from "nats";
 import { forbids } from "../contract/nats-errors.ts";
 import type { Forbidden } from "../contract/nats-errors.ts";
 import type { NatsLink } from "../contract/nats-link.ts";
@@ -17,7 +17,7 @@ import { NATS_SERVER_AT_LEAST } from "../contract/nats.ts";
 import type { NatsOptions } from "../contract/nats.ts";
 import { Backoff } from "../kernel/backoff.ts";
 import { sleep } from "../kernel/clock.ts";
-import type { Clock } from "../kernel/clock.ts";
+import type { Clock, Timer } from "../kernel/clock.ts";
 import type { Log } from "../kernel/log.ts";
 import type { Random } from "../kernel/random.ts";
 
@@ -25,6 +25,8 @@ const CONNECT_MS = 3_000;
 /** A server that is gone without a word is found out within two of these. */
 const PING_MS = 2_000;
 const FLUSH_MS = 500;
+/** What may not be heard is asked for again so often. */
+const FORBIDDEN_AGAIN_MS = 5_000;
 const FORBIDDEN_TOLD = 100;
 const BACKOFF = { baseMs: 100, maxMs: 5_000 };
 
@@ -225,6 +227,27 @@ class Link implements NatsLink {
     return () => void this.#listeners.delete(listener);
   }
 
+  listen(subject: string, heard: (message: Msg) => void): () => void {
+    let subscription: Subscription | undefined;
+    let again: Timer | undefined;
+    const ask = (): void => {
+      // The client forgets a subscription that is refused.
+      subscription = this.connection.subscribe(subject, {
+        callback: (error, message) => {
+          if (error === null) heard(message);
+          else if (!over) again = this.#o.clock.after(FORBIDDEN_AGAIN_MS, ask, { background: true });
+        },
+      });
+    };
+    let over = false;
+    ask();
+    return () => {
+      over = true;
+      again?.cancel();
+      if (!this.connection.isClosed()) subscription?.unsubscribe();
+    };
+  }
+
   close(): Promise<void> {
     return (this.#closing ??= this.#close());
   }
@@ -256,8 +279,7 @@ class Link implements NatsLink {
 
   /** Each once: what is forbidden is tried again and again. */
   #forbidden(where: string, context: Forbidden): void {
-    const restart = context.operation === "publish" ? "" : ", then restart this process";
-    const why = forbids(where, context) + restart;
+    const why = forbids(where, context);
     if (this.#told.has(why) || this.#told.size >= FORBIDDEN_TOLD) return;
     this.#told.add(why);
     this.#o.log.error({}, why);

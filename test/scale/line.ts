@@ -223,6 +223,7 @@ export class NatsWay implements Way {
       connected: true,
       trouble: "",
       follow: (listener) => this.#link.follow(listener),
+      listen: (subject, heard) => this.#link.listen(subject, heard),
       close: () => Promise.resolve(), // the others speak over it too
     };
     // What changes is read through.

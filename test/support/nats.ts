@@ -68,6 +68,8 @@ export interface NatsServer {
   cont(): void;
   /** The same ports and storage; killed first if it runs. `changes` hold from then on. Resolves when it is ready, alone or among those that run. */
   restart(changes?: Pick<NatsSetup, "jetstream" | "maxStore" | "config">): Promise<void>;
+  /** As an operator changes users and permissions: nobody is disconnected for it by the restart of a server. */
+  reload(config: Readonly<Record<string, unknown>>): Promise<void>;
 }
 
 export interface NatsServers extends AsyncDisposable {
@@ -260,6 +262,14 @@ class Server implements NatsServer {
     await this.kill();
     this.start();
     await this.ready();
+  }
+
+  async reload(config: Readonly<Record<string, unknown>>): Promise<void> {
+    this.#setup = { ...this.#setup, config };
+    const before = this.output.length;
+    writeFileSync(`${this.folder}.conf`, JSON.stringify(this.#config(), null, 2));
+    this.#process?.signal("SIGHUP");
+    await until(`nats-server ${this.name} has reloaded`, () => this.output.slice(before).includes("Reloaded server"));
   }
 
   #config(): Readonly<Record<string, unknown>> {

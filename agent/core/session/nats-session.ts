@@ -13,7 +13,6 @@
  * Bounds  nothing is published while the link is down (the client would keep all of it); a report that the servers would
  *         not take is not sent, and the trouble says what to raise.
  */
-import type { Subscription } from "nats";
 import type { Applied, Assignment, Fence, Rejected } from "../../../proto/contract/assignment.ts";
 import { sessionId } from "../../../proto/contract/ids.ts";
 import { SESSION } from "../../../proto/contract/limits.ts";
@@ -71,8 +70,8 @@ type Phase =
 interface Line {
   readonly link: NatsLink;
   readonly key: AssignmentKey;
-  readonly subscriptions: readonly Subscription[];
-  readonly unfollow: () => void;
+  /** To hear no more over it. */
+  readonly undo: readonly (() => void)[];
 }
 
 export class NatsSession implements AssignmentSource {
@@ -158,10 +157,9 @@ export class NatsSession implements AssignmentSource {
     this.#greet?.cancel();
     this.#opening.abort();
     if (this.#line === null) return;
-    const { link, key, subscriptions, unfollow } = this.#line;
-    unfollow();
+    const { link, key, undo } = this.#line;
+    for (const one of undo) one();
     key.close();
-    if (!link.connection.isClosed()) for (const subscription of subscriptions) subscription.unsubscribe();
     void link.close();
   }
 
@@ -172,16 +170,14 @@ export class NatsSession implements AssignmentSource {
     }
     const { clock, random, log, agent } = this.#options;
     const names = this.#names;
-    const heard = (subject: string, take: (data: Uint8Array) => void): Subscription =>
-      link.connection.subscribe(subject, {
-        callback: (error, { data }) => {
-          if (error === null && this.#phase.kind !== "stopped") take(data);
-        },
+    const listen = (subject: string, take: (data: Uint8Array) => void): (() => void) =>
+      link.listen(subject, ({ data }) => {
+        if (this.#phase.kind !== "stopped") take(data);
       });
     this.#called = { ...this.#called, at: clock.monotonic() };
-    const subscriptions = [
-      heard(names.down(agent.name), (data) => this.#told(data)),
-      heard(names.call, (data) => this.#callHeard(data)),
+    const deaf = [
+      listen(names.down(agent.name), (data) => this.#told(data)),
+      listen(names.call, (data) => this.#callHeard(data)),
     ];
     const floor = (): number => this.#port.highestEpoch();
     const key = new AssignmentKey(
@@ -198,7 +194,7 @@ export class NatsSession implements AssignmentSource {
       this.#called = { ...this.#called, at: clock.monotonic() };
       this.#report();
     });
-    this.#line = { link, key, subscriptions, unfollow };
+    this.#line = { link, key, undo: [unfollow, ...deaf] };
     // Whoever leads may be listening; if not, its Call is waited for.
     this.#hello();
   }

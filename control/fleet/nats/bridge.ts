@@ -10,7 +10,6 @@
  */
 import { status } from "@grpc/grpc-js";
 import type { ServerDuplexStream } from "@grpc/grpc-js";
-import type { Subscription } from "nats";
 import type { Applied, Assignment, Fence, Rejected } from "../../../proto/contract/assignment.ts";
 import { sessionId } from "../../../proto/contract/ids.ts";
 import { PROTOCOL_VERSION } from "../../../proto/contract/limits.ts";
@@ -60,7 +59,7 @@ export class Bridge {
   #rejected: Rejected | null = null;
   #tooLarge = false;
   #key: AssignmentKey | null = null;
-  #down: Subscription | null = null;
+  #hearNoMore: () => void = () => undefined;
   /** Until hello, then until the first Welcome. */
   #deadline: Timer | null;
   #again: Timer | null = null;
@@ -133,11 +132,7 @@ export class Bridge {
     this.#deadline = clock.after(WELCOME_MS, () => {
       this.#fail(status.UNAVAILABLE, "no controller leads at the moment");
     });
-    this.#down = link.connection.subscribe(names.down(hello.host), {
-      callback: (error, { data }) => {
-        if (error === null) this.#told(data);
-      },
-    });
+    this.#hearNoMore = link.listen(names.down(hello.host), ({ data }) => this.#told(data));
     const floor = (): number => Math.max(hello.highestEpoch, this.#epoch);
     this.#key = new AssignmentKey(
       { ...this.#options, host: hello.host, newest: hello.applied, floor },
@@ -274,7 +269,7 @@ export class Bridge {
     this.#ended = true;
     for (const timer of [this.#deadline, this.#again, this.#greet]) timer?.cancel();
     this.#key?.close();
-    if (this.#down !== null && !this.#options.link.connection.isClosed()) this.#down.unsubscribe();
+    this.#hearNoMore();
     if (answer) this.#stream.end();
     this.#closed(this);
   }

@@ -6,7 +6,6 @@
  *       another: both are said first (Reconnect), so that they don't all come to that one at once.
  */
 import { status } from "@grpc/grpc-js";
-import type { Subscription } from "nats";
 import { SESSION } from "../../../proto/contract/limits.ts";
 import { LEAD } from "../../../proto/contract/nats.ts";
 import { decodeCall } from "../../../proto/contract/wire.ts";
@@ -23,7 +22,7 @@ const SILENT_MS = LEAD.takeOverMs + LEAD.callMs;
 export class Bridges {
   readonly #options: BridgeOptions;
   readonly #open = new Set<Bridge>();
-  readonly #subscription: Subscription;
+  readonly #hearNoMore: () => void;
   readonly #unfollow: () => void;
   #called: { readonly epoch: number; readonly at: number };
   #losing: Timer | null = null;
@@ -33,11 +32,9 @@ export class Bridges {
     const { link, names, clock } = options;
     this.#options = options;
     this.#called = { epoch: 0, at: clock.monotonic() };
-    this.#subscription = link.connection.subscribe(names.call, {
-      callback: (error, { data }) => {
-        const read = decodeCall(data);
-        if (error === null && read.kind === "ok") this.#call(read.value);
-      },
+    this.#hearNoMore = link.listen(names.call, ({ data }) => {
+      const read = decodeCall(data);
+      if (read.kind === "ok") this.#call(read.value);
     });
     this.#unfollow = link.follow((connected) => {
       this.#losing?.cancel();
@@ -64,7 +61,7 @@ export class Bridges {
     this.#stopped = reason === "" ? "the controller is stopping" : reason;
     this.#losing?.cancel();
     this.#unfollow();
-    if (!this.#options.link.connection.isClosed()) this.#subscription.unsubscribe();
+    this.#hearNoMore();
     this.#endAll(this.#stopped);
   }
 

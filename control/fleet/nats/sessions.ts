@@ -9,7 +9,6 @@
  * Errors  none thrown: what can't be read is counted and dropped; what can't be stored is puts.ts's.
  * Cost    a report: as over gRPC, and one envelope. Calls and the look at what is unanswered once a second.
  */
-import type { Subscription } from "nats";
 import { PROTOCOL_VERSION, SESSION } from "../../../proto/contract/limits.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { LEAD } from "../../../proto/contract/nats.ts";
@@ -63,7 +62,7 @@ class Sessions implements NatsSessions {
   readonly #greeting = new Map<string, string>();
   readonly #puts: Puts | null;
   readonly #voice: PortVoice;
-  readonly #subscription: Subscription;
+  readonly #hearNoMore: () => void;
   readonly #unfollow: () => void;
   readonly #ticks: Timer;
   /** Until then whoever is not known yet is about to say hello by itself. */
@@ -84,10 +83,8 @@ class Sessions implements NatsSessions {
       put: (host, assignment) => this.#puts?.put(host, assignment),
       ended: (port) => this.#ended(port),
     };
-    this.#subscription = link.connection.subscribe(names.everyUp, {
-      callback: (error, { subject, data }) => {
-        if (error === null && this.#stopped === undefined) this.#heard(subject, data);
-      },
+    this.#hearNoMore = link.listen(names.everyUp, ({ subject, data }) => {
+      if (this.#stopped === undefined) this.#heard(subject, data);
     });
     this.#unfollow = link.follow((connected) => {
       // Hellos were missed meanwhile.
@@ -111,11 +108,11 @@ class Sessions implements NatsSessions {
   }
 
   async #stop(reason: string): Promise<void> {
-    const { link, log, fleet } = this.#options;
+    const { log, fleet } = this.#options;
     log.debug({ reason, sessions: this.#live.size }, "sessions over NATS are left");
     this.#ticks.cancel();
     this.#unfollow();
-    if (!link.connection.isClosed()) this.#subscription.unsubscribe();
+    this.#hearNoMore();
     for (const port of this.#live.values()) if (port.agent !== null) fleet.disconnected(port.agent, port);
     this.#live.clear();
     await this.#puts?.close();

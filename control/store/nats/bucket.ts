@@ -259,14 +259,11 @@ export class Bucket {
 
   /** Values as servers tell of them once they are stored. Never waits; a lost connection loses some. */
   listen(told: (revision: number, value: Uint8Array) => void): () => void {
-    const subscription = this.#nc.subscribe(this.#o.told ?? this.#prefix, {
-      callback: (error, message) => {
-        const revision = Number(message.headers?.get("Nats-Sequence") ?? 0);
-        const deleted = (message.headers?.get(OPERATION) ?? "") !== "";
-        if (error === null && revision > 0 && !deleted) told(revision, message.data);
-      },
+    return this.#link.listen(this.#o.told ?? this.#prefix, ({ headers, data }) => {
+      const revision = Number(headers?.get("Nats-Sequence") ?? 0);
+      const deleted = (headers?.get(OPERATION) ?? "") !== "";
+      if (revision > 0 && !deleted) told(revision, data);
     });
-    return () => subscription.unsubscribe();
   }
 
   async #manager(): Promise<JetStreamManager> {

@@ -109,8 +109,31 @@ test("an agent's user can't speak as another, to another, or as an operator, and
   const where = `NATS at ${nats.urls[0] ?? ""} forbids this user to`;
   await until("it is told", () => logged.length === all.length);
   expect(logged).toContain(`${where} publish to ${names.operate}: grant it (control/NATS.md)`);
-  expect(logged).toContain(
-    `${where} subscribe to ${names.everyUp}: grant it (control/NATS.md), then restart this process`,
-  );
+  expect(logged).toContain(`${where} subscribe to ${names.everyUp}: grant it (control/NATS.md)`);
   await link.close();
 }, 60_000);
+
+test("what a user may not hear, it hears once that is granted: nothing is restarted", async () => {
+  const users = (permissions: object): object => ({ users: [{ user: "a", password: "b", permissions }] });
+  const denied = { subscribe: { deny: ["told"] } };
+  await using server = await startNats({ config: { authorization: users(denied) } });
+  writeFileSync(creds("a"), "a:b\n");
+  const logged: string[] = [];
+  const log = { ...silentLog, error: (_fields: unknown, text: string) => void logged.push(text) };
+  const nats = server.options({ credsFile: creds("a") });
+  const link = await openNats({ clock: systemClock, random: systemRandom, log, nats, name: "a" });
+  const heard: string[] = [];
+  const stop = link.listen("told", (message) => void heard.push(message.string()));
+  await until("it is refused", () => logged.length === 1);
+  expect(logged[0]).toMatch(/forbids this user to subscribe to told: grant it/);
+  await server.servers[0]!.reload({ authorization: users({}) });
+  await until("it is heard", () => {
+    if (link.connected) link.connection.publish("told", "a");
+    return heard.includes("a");
+  });
+  stop();
+  link.connection.publish("told", "b");
+  await link.connection.flush();
+  expect(heard).not.toContain("b");
+  await link.close();
+});

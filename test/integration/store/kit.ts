@@ -1,5 +1,5 @@
 /** Stores on NATS for tests: fleets of their own on shared servers, and links that fail on purpose. */
-import type { JetStreamClient, NatsConnection, Subscription } from "nats";
+import type { JetStreamClient, Msg, NatsConnection } from "nats";
 import type { NatsBackedStore } from "../../../control/store/nats/nats-store.ts";
 import { openNatsStore } from "../../../control/store/nats/open.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
@@ -32,7 +32,7 @@ export async function open(nats: NatsServers, cluster: string): Promise<NatsBack
 export class FaultyLink implements NatsLink {
   readonly connection: NatsConnection;
   passes: (key: string) => boolean = () => true;
-  /** What is said to plain subscriptions is not heard. */
+  /** What is said on subjects is not heard. */
   deaf = false;
   /** Keys that were held back. */
   readonly held: string[] = [];
@@ -47,7 +47,6 @@ export class FaultyLink implements NatsLink {
         if (name === "jetstream") {
           return (...args: Parameters<NatsConnection["jetstream"]>) => this.#faulty(target.jetstream(...args));
         }
-        if (name === "subscribe") return this.#subscribe.bind(this);
         const value: unknown = Reflect.get(target, name, target);
         return typeof value === "function" ? (value.bind(target) as unknown) : value;
       },
@@ -70,14 +69,9 @@ export class FaultyLink implements NatsLink {
     return this.#link.close();
   }
 
-  #subscribe(...[subject, options]: Parameters<NatsConnection["subscribe"]>): Subscription {
-    const callback = options?.callback;
-    if (callback === undefined) return this.#link.connection.subscribe(subject, options);
-    return this.#link.connection.subscribe(subject, {
-      ...options,
-      callback: (error, message) => {
-        if (!this.deaf) callback(error, message);
-      },
+  listen(subject: string, heard: (message: Msg) => void): () => void {
+    return this.#link.listen(subject, (message) => {
+      if (!this.deaf) heard(message);
     });
   }
 
