@@ -53,6 +53,8 @@ export class KeeperLink {
   readonly workers = new Map<number, KnownWorker>();
   readonly processes = new Map<string, ProcessState>();
   readonly deadWorkers = new Map<number, DeadWorker>();
+  /** Workers of a keeper that was killed still route what they carry, by a table that is not this core's. */
+  leftovers: boolean;
   readonly #channel: Channel;
   /** Apart from `workers`: a worker's word may come before the keeper's about it. */
   readonly #applied = new Map<number, number>();
@@ -65,6 +67,7 @@ export class KeeperLink {
     this.#channel = channel;
     this.options = start.options;
     this.boot = start.boot;
+    this.leftovers = start.leftovers;
     for (const listener of start.listeners) this.listeners.set(listener.name, listener);
     for (const worker of start.workers) this.workers.set(worker.id, { ...worker, applied: -1 });
     for (const process of start.processes) this.processes.set(process.spec.id, process);
@@ -174,6 +177,9 @@ export class KeeperLink {
         this.#relayed(message.worker, message.body as WorkerToCore);
         return;
       }
+      case "leftovers-gone":
+        this.leftovers = false;
+        return this.#events?.workers();
       case "hup":
         return this.#events?.hup();
       case "stopping":

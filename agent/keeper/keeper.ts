@@ -114,7 +114,11 @@ export class Keeper {
   /** Resolves with the exit code when the agent has stopped. */
   async run(): Promise<number> {
     this.#core.start();
-    await this.#leftovers.end();
+    if (this.#leftovers.pending().length > 0) {
+      await this.#leftovers.finish();
+      this.#core.send({ type: "leftovers-gone" });
+      await this.#leftovers.endApps();
+    }
     this.#record();
     return this.#stop.done;
   }
@@ -178,8 +182,8 @@ export class Keeper {
     const until = this.#clock.monotonic() + TIMES.leftoverBindMs;
     for (;;) {
       const answers = await this.#listeners.bind(requests);
-      const again = this.#leftovers.pending().some(({ kind }) => kind === "worker");
-      if (!again || answers.every(({ error }) => error === null) || this.#clock.monotonic() >= until) return answers;
+      if (!this.#leftovers.workers || answers.every(({ error }) => error === null) || this.#clock.monotonic() >= until)
+        return answers;
       await sleep(this.#clock, 50);
     }
   }
@@ -191,6 +195,7 @@ export class Keeper {
       boot: this.#boot,
       listeners: this.#listeners.list(),
       workers: this.#generations.states(),
+      leftovers: this.#leftovers.workers,
       deadWorkers: [...this.#dead.values()],
       processes: this.#apps.states(),
       table: this.#generations.table,

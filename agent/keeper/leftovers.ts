@@ -76,16 +76,25 @@ export class Leftovers {
     return this.#all;
   }
 
+  /** They still route what they carry, and by a table that nobody changes any more. */
+  get workers(): boolean {
+    return this.#all.some(({ kind }) => kind === "worker");
+  }
+
   /**
    * Workers have closed their listeners when they lost their keeper, and may finish what they carry while the new
-   * generation already serves; the apps that they need for it are ended after them.
+   * generation already serves.
    */
-  async end(): Promise<void> {
+  async finish(): Promise<void> {
     await this.#gone(
       (one) => one.kind !== "app",
       TIMES.leftoverGraceMs,
       "left by the agent before; waiting for it to finish",
     );
+  }
+
+  /** After the workers, which need them. */
+  async endApps(): Promise<void> {
     for (const one of this.#all) endApp(one, "SIGTERM");
     await this.#gone(() => true, TIMES.appGraceMs, "left by the agent before; told to end");
   }

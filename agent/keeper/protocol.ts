@@ -3,7 +3,8 @@
  * core and workers say to each other it passes on unread (`relay`).
  *
  *   core   → keeper   bind, unbind, generation, table, launch, kill, forget, taken, relay, stopping, shutdown
- *   keeper → core     state (once, first), bound, generation, process, worker, worker-exited, relayed, hup, stopping
+ *   keeper → core     state (once, first), bound, generation, process, worker, worker-exited, relayed, leftovers-gone,
+ *                     hup, stopping
  *   keeper → worker   start (once, first), table, drain, relayed
  *   worker → keeper   serving, tabled, relay (always to the core)
  *
@@ -141,6 +142,8 @@ export type KeeperToCore =
       readonly boot: string;
       readonly listeners: readonly BoundListener[];
       readonly workers: readonly WorkerState[];
+      /** Workers of a keeper that was killed still carry what they had, until `leftovers-gone`. */
+      readonly leftovers: boolean;
       /** Statistics files of workers that ended, not yet taken in by a core. */
       readonly deadWorkers: readonly DeadWorker[];
       readonly processes: readonly ProcessState[];
@@ -159,6 +162,7 @@ export type KeeperToCore =
   | { readonly type: "worker"; readonly worker: WorkerState }
   | { readonly type: "worker-exited"; readonly worker: DeadWorker }
   | { readonly type: "relayed"; readonly worker: number; readonly body: unknown }
+  | { readonly type: "leftovers-gone" }
   /** SIGHUP reached the agent: read again what is on disk. */
   | { readonly type: "hup" }
   /** SIGTERM or SIGINT reached the agent: finish and say `shutdown`. A second one is not waited for. */

@@ -1,6 +1,9 @@
 /**
  * The newest table, and how far the workers are with it. *Live* means: every worker that lives, draining ones too (their
- * kept-alive connections route by it), has said that it routes by it, and one that accepts on all listeners serves.
+ * kept-alive connections route by it), has said that it routes by it, and one that accepts on all listeners serves. What a
+ * killed keeper left behind routes by what it last had, so that at a gateway nothing is live before that is gone: a host
+ * that it still sends to would be confirmed to be out of routing. At a host it routes to apps that are left too, and that
+ * end after it.
  *
  * Generations  workers get their listeners at their start, so a new listener needs a new generation. Which listeners the
  *              newest one was asked for with is remembered for the next core; the table is sent first.
@@ -73,6 +76,7 @@ export class WorkerTables {
   }
 
   isLive(sequence: number): boolean {
+    if (this.#link.leftovers && this.#link.options.role === "gateway") return false;
     const workers = [...this.#link.workers.values()].filter(({ phase }) => phase !== "starting");
     return workers.every(({ applied }) => applied >= sequence) && (this.#table.listeners.length === 0 || this.serves());
   }

@@ -111,7 +111,7 @@ test("the keeper is killed: core leaves, worker finishes what it has; the next k
   await using second = await startAgent({ state });
   const core = await second.core();
   expect(core.state.boot).not.toBe(before.core.state.boot);
-  expect(core.state).toMatchObject({ listeners: [], workers: [], processes: [], table: null });
+  expect(core.state).toMatchObject({ listeners: [], workers: [], leftovers: true, processes: [], table: null });
   const port = Number(before.key.split(":")[1]);
   expect((await core.bind("shop/0", port)).key).toBe(before.key);
   core.send({ type: "table", table: { sequence: 1 } });
@@ -119,6 +119,8 @@ test("the keeper is killed: core leaves, worker finishes what it has; the next k
   expect(await exchange(new Agent({ keepAlive: false }), before.key)).not.toBe(String(before.worker));
 
   expect(await slow).toBe(String(before.worker));
+  await core.next("leftovers-gone");
+  expect(alive(before.worker)).toBe(false);
   await Promise.all([before.worker, before.app, before.core.pid].map(gone));
   expect(existsSync(statsFolder(before.core))).toBe(false); // swept
 });

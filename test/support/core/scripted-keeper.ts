@@ -118,6 +118,8 @@ export class ScriptedKeeper implements Disposable {
   readonly applied = new Map<number, number>();
   table: TableConfig | null = null;
   boot = "boot-1";
+  /** It comes after one that was killed, whose workers still carry something. */
+  leftovers = false;
   /** Workers take a table as soon as it is sent. */
   autoApply = true;
   /** Generations come up as soon as they are asked for. */
@@ -176,6 +178,7 @@ export class ScriptedKeeper implements Disposable {
         boot: this.boot,
         listeners: [...this.listeners.values()],
         workers: [...this.workers.values()],
+        leftovers: this.leftovers,
         deadWorkers: [...this.dead.values()],
         processes: [...this.processes.values()],
         table: this.table,

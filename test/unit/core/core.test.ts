@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { readiness } from "../../../agent/core/admin/readiness.ts";
 import { serviceHash } from "../../../proto/contract/canonical.ts";
 import { endpoint, assignment, health, probe, revision, run, service } from "../../support/core/assignments.ts";
 import { ScriptedKeeper } from "../../support/core/scripted-keeper.ts";
@@ -51,6 +52,22 @@ test("applied is said only when every worker, a draining one too, routes by the 
     hash: assignment(3, [shifted]).hash,
     services: { shop: serviceHash(shifted) },
   });
+});
+
+// Found by chaos: a gateway's keeper was killed, its workers went on sending to a host that the next one had confirmed
+// to be out of routing, and that was then restarted in place.
+test("a gateway applies nothing while workers of a killed keeper route by what they last had; it serves meanwhile", async () => {
+  using keeper = new ScriptedKeeper({ options: { role: "gateway" } });
+  keeper.leftovers = true;
+  keeper.rebirth();
+  keeper.offer(assignment(1, [service([], { endpoints: [endpoint("h1")] })]));
+  await keeper.settle(1_000);
+  expect(keeper.table?.services[0]?.versions[0]?.endpoints).toHaveLength(1);
+  expect(keeper.source.appliedList).toEqual([]);
+  expect(readiness(keeper.core)).toEqual([]);
+  keeper.tell({ type: "leftovers-gone" });
+  await keeper.settle();
+  expect(keeper.source.appliedList.map(({ generation }) => generation)).toEqual([1]);
 });
 
 test("nothing is applied before a worker accepts on the listeners", async () => {
