@@ -96,7 +96,7 @@ export class Narrator {
     return {
       changed,
       event: (kind, host, message) => this.event(kind, host, message),
-      lost: (agent) => books.gone(agent.name, clock.monotonic()),
+      lost: (agent) => books.gone(agent.name, clock.monotonic(), clock.now()),
       report: (agent, report) => {
         const role = agent.hello?.role ?? "host";
         const entered = books.enter(agent.name, role, report, clock.monotonic(), clock.now());

@@ -43,7 +43,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Desk> {
   try {
     const state = await store.load();
     const registry = new Registry(store, state);
-    const books = new Books(state, clock.monotonic());
+    const books = new Books(state, clock.monotonic(), clock.now());
     const serial = new Serial();
     const silent = { event: () => undefined, report: () => undefined, lost: () => undefined };
     const news: FleetNews = { ...silent, changed: () => loop.heard() };

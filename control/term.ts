@@ -56,7 +56,7 @@ export async function openTerm(options: TermOptions): Promise<Term> {
   registry.onLost = (why) => options.fenced(why);
   const serial = new Serial();
   const narrator = new Narrator({ registry, serial, clock, log });
-  const books = new Books(state, clock.monotonic());
+  const books = new Books(state, clock.monotonic(), clock.now());
   const news = narrator.newsOf(books, () => loop.heard());
   const fleet = new Fleet(
     { clock, log, leaseMs, reportEveryMs, news },

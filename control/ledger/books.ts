@@ -9,15 +9,15 @@ import type { InstanceReport, Report } from "../../proto/contract/report.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { Change } from "../store/store.ts";
 import type { VersionTraffic } from "../model/view.ts";
-import { AgentCounts } from "./counts.ts";
+import { AgentCounts, SEEN_KEPT_MS } from "./counts.ts";
 import type { Entered } from "./counts.ts";
-import { Explainer } from "./explain.ts";
+import { Explainer, LATE_MS } from "./explain.ts";
 import type { Judged } from "./explain.ts";
 import { byVersion, NOTES, sumOf, withNote } from "./sum.ts";
 import { Tally } from "./tally.ts";
 import { between, sum } from "./totals.ts";
 import type { Span } from "./totals.ts";
-import type { Evidence, HostCounts, LedgerSum, RolloutLedger, Snapshot, Totals } from "./types.ts";
+import type { Evidence, HostCounts, LedgerSum, RolloutLedger, Seen, Snapshot, Totals } from "./types.ts";
 import { UnaskedEnds } from "./unasked-ends.ts";
 
 /** Hosts whose failed instance is kept a rollout. */
@@ -46,10 +46,17 @@ export class Books {
   /** When each host's newest report was entered. */
   readonly #heard = new Map<string, number>();
 
-  /** `at`: monotonic; what was pending when the controller stopped gets its whole grace again. */
-  constructor(stored: Stored, at: number) {
+  /** `at`: monotonic, `atMs`: wall clock; what was pending when the controller stopped gets its whole grace again. */
+  constructor(stored: Stored, at: number, atMs: number) {
     for (const counts of stored.counts) {
-      this.#agents.set(counts.host, new AgentCounts(counts.host, counts.role, this.#tallyOf, counts));
+      const { host } = counts;
+      this.#agents.set(host, new AgentCounts(host, counts.role, this.#tallyOf, counts));
+      for (const { atMs: seenMs, ...seen } of counts.seen ?? []) {
+        // Another machine's clock may have written it.
+        if (Math.abs(atMs - seenMs) > SEEN_KEPT_MS) continue;
+        this.#explainer.see({ host, ...seen }, at);
+        if (seen.kind === "instance-ended") this.#endsOf(host).note(seen.service, seen.message);
+      }
     }
     for (const ledger of stored.ledgers) {
       this.take(ledger);
@@ -65,22 +72,21 @@ export class Books {
     if (!known) this.#joinBaselines(counts);
     if (counts.dirty) this.#pages.add(counts);
     const ends = this.#endsOf(host);
-    const since = this.#heard.get(host) ?? at;
+    // The controller before this one may have heard it last.
+    const since = this.#heard.get(host) ?? (known ? at - LATE_MS : at);
+    const see = (seen: Seen): void => this.#see(seen, at, atMs);
     this.#heard.set(host, at);
     if (entered.newBoot) {
-      this.#explainer.see(
-        { host, kind: "agent-restarted", service: "", message: `the agent ${host} started anew` },
-        at,
-      );
+      see({ host, kind: "agent-restarted", service: "", message: `the agent ${host} started anew` });
     }
     for (const { kind, service, message } of entered.incidents) {
       if (kind === "worker_died") {
-        this.#explainer.see({ host, kind: "worker-died", service: "", message: `${host}: ${message}` }, at);
+        see({ host, kind: "worker-died", service: "", message: `${host}: ${message}` });
       } else if (kind === "instance_exited") {
-        this.#explainer.see(ends.note(service, `${host}: ${message}`), at);
+        see(ends.note(service, `${host}: ${message}`));
       }
     }
-    for (const seen of ends.observe(report)) this.#explainer.see(seen, at);
+    for (const seen of ends.observe(report)) see(seen);
     for (const loss of entered.losses) {
       this.#explainer.lose(loss, at, since);
       this.#touchLedgersOf(loss.service);
@@ -89,8 +95,8 @@ export class Books {
   }
 
   /** Its lease has run out. */
-  gone(host: string, at: number): void {
-    this.#explainer.see({ host, kind: "host-gone", service: "", message: `${host} went away: its lease ran out` }, at);
+  gone(host: string, at: number, atMs: number): void {
+    this.#see({ host, kind: "host-gone", service: "", message: `${host} went away: its lease ran out` }, at, atMs);
   }
 
   /** Judges what can be judged, and answers with what was. */
@@ -276,6 +282,15 @@ export class Books {
         for (const id of ids) this.#dirty.add(id);
       },
     };
+  }
+
+  #see(seen: Seen, at: number, atMs: number): void {
+    this.#explainer.see(seen, at);
+    const page = this.#agents.get(seen.host);
+    if (page === undefined) return;
+    const { kind, service, message } = seen;
+    page.see({ kind, service, message, atMs });
+    if (page.dirty) this.#pages.add(page);
   }
 
   #counts(host: string, role: "host" | "gateway"): AgentCounts {

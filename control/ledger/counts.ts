@@ -11,10 +11,13 @@ import { LOSS_CAUSES } from "../../proto/contract/report.ts";
 import type { Incident, Report, TrafficReport } from "../../proto/contract/report.ts";
 import type { Tally } from "./tally.ts";
 import { add, subtract, totalsOf, ZERO } from "./totals.ts";
-import type { HostCounts, HostTotals, Loss, ServiceCounts, Totals } from "./types.ts";
+import type { HostCounts, HostTotals, KeptSeen, Loss, ServiceCounts, Totals } from "./types.ts";
 
 /** About a minute of reports. */
 const FORGOTTEN_AFTER = 240;
+/** What was seen there is kept so long, and so many. */
+export const SEEN_KEPT_MS = 30_000;
+const SEEN_KEPT = 16;
 
 interface LastRow {
   readonly version: string;
@@ -53,6 +56,7 @@ export class AgentCounts {
   readonly #tally: (service: string) => Tally;
   #boot = "";
   #incidentSeq = 0;
+  #seen: readonly KeptSeen[] = [];
   readonly #services = new Map<string, ServicePage>();
 
   /** `tally`: where a service's counts are summed over all agents; what is entered here is entered there too. */
@@ -63,6 +67,7 @@ export class AgentCounts {
     if (stored === undefined) return;
     this.#boot = stored.boot;
     this.#incidentSeq = stored.incidentSeq;
+    this.#seen = stored.seen ?? [];
     for (const [name, page] of Object.entries(stored.services)) {
       this.#services.set(name, pageOf(page));
       tally(name).put(this.totals(name));
@@ -97,6 +102,17 @@ export class AgentCounts {
     if (incidents.length > 0) this.dirty = true;
     if (losses.length > 0 || incidents.length > 0) this.urgent = true;
     return { losses, incidents, missed, newBoot };
+  }
+
+  /** Keeps what may explain a loss that is told later; what goes on is seen again and again. */
+  see(seen: KeptSeen): void {
+    const before = this.#seen.filter(
+      ({ message, atMs }) => message !== seen.message && seen.atMs - atMs < SEEN_KEPT_MS,
+    );
+    const isNew = !this.#seen.some(({ message }) => message === seen.message);
+    this.#seen = [...before, seen].slice(-SEEN_KEPT);
+    this.dirty ||= isNew;
+    this.urgent ||= isNew;
   }
 
   /** Taken out of the sums; of no use after that. */
@@ -151,6 +167,7 @@ export class AgentCounts {
       boot: this.#boot,
       incidentSeq: this.#incidentSeq,
       services: Object.fromEntries(services),
+      ...(this.#seen.length === 0 ? {} : { seen: this.#seen }),
     };
   }
 

@@ -15,7 +15,7 @@
  * Time    the controller's own monotonic clock at the arrival of the news; agents' clocks are never compared.
  */
 import type { LossCause } from "../../proto/contract/report.ts";
-import type { Loss } from "./types.ts";
+import type { Loss, Seen } from "./types.ts";
 
 export const GRACE_MS = 3_000;
 /** How long before the loss its reason may have been seen. */
@@ -25,14 +25,6 @@ export const WINDOW_MS = 2_000;
  * nobody led): then that whole while counts, as far back as this.
  */
 export const LATE_MS = 15_000;
-
-export interface Seen {
-  readonly host: string;
-  readonly kind: "worker-died" | "instance-ended" | "agent-restarted" | "host-gone";
-  /** "" for what concerns every service there. */
-  readonly service: string;
-  readonly message: string;
-}
 
 export interface Judged {
   readonly loss: Loss;

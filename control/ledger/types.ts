@@ -38,6 +38,22 @@ export interface HostCounts {
   /** The newest incident of this boot that was taken. */
   readonly incidentSeq: number;
   readonly services: Readonly<Record<string, ServiceCounts>>;
+  /** What was lately seen there that may explain a loss: the next controller is told of that loss, and not of this again. */
+  readonly seen?: readonly KeptSeen[];
+}
+
+/** Something that may explain a loss. */
+export interface Seen {
+  readonly host: string;
+  readonly kind: "worker-died" | "instance-ended" | "agent-restarted" | "host-gone";
+  /** "" for what concerns every service there. */
+  readonly service: string;
+  readonly message: string;
+}
+
+export interface KeptSeen extends Omit<Seen, "host"> {
+  /** The controller's wall clock. */
+  readonly atMs: number;
 }
 
 export interface ServiceCounts {

@@ -6,7 +6,7 @@
  * go on for as long as nothing serves there, not for the moment of the crash alone.
  */
 import type { InstanceReport, Report } from "../../proto/contract/report.ts";
-import type { Seen } from "./explain.ts";
+import type { Seen } from "./types.ts";
 
 const LEAVING: readonly string[] = ["draining", "stopping", "stopped"];
 const CARRYING: readonly string[] = ["ready", "serving"];

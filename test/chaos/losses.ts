@@ -37,8 +37,10 @@ export function blame(
   strikes: readonly Strike[],
   around: { readonly gateways: ReadonlySet<string>; readonly crashes: boolean },
 ): readonly Blame[] {
+  // Of two that may have cut it, the later one: what the first one cut is told at once.
+  const latest = strikes.toSorted((a, b) => b.atMs - a.atMs);
   return losses.map((loss) => {
-    for (const strike of strikes) {
+    for (const strike of latest) {
       const { fault, victim } = strike;
       const { mayCut } = FAULTS[fault.kind];
       const atGateway = around.gateways.has(victim);

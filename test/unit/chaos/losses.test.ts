@@ -63,6 +63,17 @@ test("a version that crashes explains what it cut, and no refused connection", (
   expect(one(loss(1, 2, { cause: "connect_refused" }), elsewhere, crashes).by).toBe("");
 });
 
+test("of two strikes that may have cut it, the later one has", () => {
+  const worker = strike("kill-worker", "host-2", 10_000);
+  const gateway = strike("kill-machine", "gateway-1", 11_000);
+  expect(blame([loss(9_000, 11_030)], [worker, gateway], around)[0]).toMatchObject({
+    ...{ by: "kill-machine of gateway-1", uncounted: true },
+  });
+  expect(blame([loss(9_000, 10_030)], [worker, gateway], around)[0]).toMatchObject({
+    ...{ by: "kill-worker of host-2", uncounted: false },
+  });
+});
+
 test("what a gateway's orphaned workers lost is explained as ever, and counted by nobody", () => {
   const machine = strike("kill-machine", "host-1", 12_000);
   const keeper = strike("kill-keeper", "gateway-1", 10_000, 14_000);

@@ -159,7 +159,7 @@ class World {
 
   fresh(service: string): Readonly<Record<string, HostView>> {
     const of = { service, rollout: "", change: 0 };
-    return fleetView(this.fleet, new Books({ counts: [], ledgers: [] }, 0), this.hostsOf(service), of).hosts;
+    return fleetView(this.fleet, new Books({ counts: [], ledgers: [] }, 0, 0), this.hostsOf(service), of).hosts;
   }
 }
 

@@ -7,7 +7,7 @@ import { instance, report, rollout, traffic } from "../../support/samples.ts";
 
 const nobody = (): boolean => false;
 const nothing: Stored = { counts: [], ledgers: [] };
-const fresh = (): Books => new Books(nothing, 0);
+const fresh = (): Books => new Books(nothing, 0, 0);
 const running = rollout();
 const open = (books: Books): RolloutLedger => {
   const ledger = books.open(running);
@@ -18,7 +18,7 @@ const open = (books: Books): RolloutLedger => {
 /** What a controller that starts anew finds. */
 function restarted(books: Books, at = 0): Books {
   const { counts, ledgers } = books.checkpoint();
-  return new Books({ counts: structuredClone([...counts]), ledgers: structuredClone([...ledgers]) }, at);
+  return new Books({ counts: structuredClone([...counts]), ledgers: structuredClone([...ledgers]) }, at, at);
 }
 
 const at = (books: Books, host: string, rows: Report["traffic"], changes: Partial<Report> = {}, when = 0): void => {
@@ -67,10 +67,10 @@ describe("counting", () => {
     const { counts } = books.checkpoint();
     // Counted after the last checkpoint: the next controller finds it in the agent's totals.
     at(books, "host-1", [traffic("a", { started: 9, completed: 9 })]);
-    books = new Books({ counts, ledgers: [opened] }, 0);
+    books = new Books({ counts, ledgers: [opened] }, 0, 0);
     at(books, "host-1", [traffic("a", { started: 11, completed: 11 })]);
     expect(books.sum(running.id)?.requests).toBe(6);
-    books = new Books({ counts, ledgers: [opened] }, 0);
+    books = new Books({ counts, ledgers: [opened] }, 0, 0);
     at(books, "host-1", [traffic("a", { started: 4, completed: 4 })], { boot: "boot-2" });
     expect(books.sum(running.id)?.requests).toBe(3 + 4);
   });
@@ -274,10 +274,29 @@ describe("judging losses", () => {
       lose(books, 1_000);
       books.settle(6_000, (host) => host === "host-1");
       expect(books.pending("shop")).toBe(1);
-      if (back === "gone") books.gone("host-1", 6_000);
+      if (back === "gone") books.gone("host-1", 6_000, 6_000);
       else at(books, "host-1", [], { boot: back === "same" ? "boot-1" : "boot-2" }, 6_000);
       books.settle(10_000, nobody);
       expect(books.unexplained(running.id)).toBe(unexplained);
+    }
+  });
+
+  // Found by chaos: an app had crashed, the controller was killed, and the gateway, which had been cut off, told the next
+  // controller what it lost by that.
+  test("a loss that is told to the next controller is explained by what the one before had seen lately", () => {
+    for (const [next, explanation] of [
+      [5_000, "host-1: a was killed"],
+      [60_000, ""],
+    ] as const) {
+      const before = opened();
+      const exited = { seq: 1, atMs: 1, kind: "instance_exited", service: "shop", message: "a was killed" } as const;
+      const crash = report({ incidents: [exited], instances: [instance("a")] });
+      before.enter("host-1", "host", crash, 1_000, 1_000);
+      before.settle(1_000, nobody);
+      const books = restarted(before, next);
+      books.enter("host-1", "host", crash, next + 500, next + 500);
+      lose(books, next + 2_000);
+      expect(books.settle(next + 9_000, nobody)).toMatchObject([{ loss: { count: 1 }, explanation }]);
     }
   });
 

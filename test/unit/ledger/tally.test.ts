@@ -11,7 +11,7 @@ import type { Report, TrafficReport } from "../../../proto/contract/report.ts";
 import { report, rollout, traffic } from "../../support/samples.ts";
 
 const running = rollout();
-const fresh = (): Books => new Books({ counts: [], ledgers: [] }, 0);
+const fresh = (): Books => new Books({ counts: [], ledgers: [] }, 0, 0);
 
 const row = fc.record({
   version: fc.constantFrom("v1", "v2", ""),
@@ -110,7 +110,7 @@ describe("a long life", () => {
     books.take(closed);
     expect(JSON.stringify(closed).length).toBeLessThan(1_000);
     expect(books.sum(running.id)).toEqual(sum);
-    expect(new Books({ counts: [], ledgers: [structuredClone(closed)] }, 0).sum(running.id)).toEqual(sum);
+    expect(new Books({ counts: [], ledgers: [structuredClone(closed)] }, 0, 0).sum(running.id)).toEqual(sum);
   });
 
   test("versions that nothing carries any more are counted as one, and not in the rollout that begins", () => {

@@ -68,7 +68,7 @@ test("what is told while a batch is stored is in the next one, and a batch that 
 
 test("incidents that an agent has dropped before it was heard again are told by their number", async () => {
   const { narrator, serial, messages } = setup();
-  const news = narrator.newsOf(new Books(empty, 0), () => undefined);
+  const news = narrator.newsOf(new Books(empty, 0, 0), () => undefined);
   const incidents = [100, 101].map((seq) => ({
     ...{ seq, atMs: 1, kind: "instance_exited" as const, service: "shop", message: `exit ${seq}` },
   }));
