@@ -6,9 +6,11 @@
  */
 import type { AssignedService } from "../../proto/contract/assignment.ts";
 import { WHOLE } from "../../proto/contract/units.ts";
+import type { Agent } from "../fleet/agent.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { Rollout } from "../model/rollout.ts";
 import type { Revision } from "../model/service.ts";
+import { splits } from "../rollout/program.ts";
 
 export interface Shares {
   readonly asked: ReadonlyMap<number, number>;
@@ -19,12 +21,13 @@ export function sharesOf(fleet: Fleet, rollout: Rollout): Shares {
   const routed = rollout.hosts.filter((track) => track.routed).map((track) => fleet.agent(track.host));
   const of = (services: readonly AssignedService[] | null | undefined): AssignedService | undefined =>
     services?.find((service) => service.name === rollout.service);
+  // While weights are walked, as the engine counts them: what was confirmed and is not reported with its counts yet is not
+  // applied yet, and the next weight would be refused.
+  const walked = splits(rollout) && rollout.endedAtMs === 0;
+  const applies = (agent: Agent | undefined): boolean => !walked || agent?.liveHash(rollout.service) !== "";
   return {
     asked: meanWeights(routed.map((agent) => of(agent?.wanted?.services))),
-    // As the engine counts it: what was confirmed and not reported with its counts yet is not applied yet.
-    applied: meanWeights(
-      routed.map((agent) => (agent?.liveHash(rollout.service) === "" ? undefined : of(agent?.live()))),
-    ),
+    applied: meanWeights(routed.map((agent) => (applies(agent) ? of(agent?.live()) : undefined))),
   };
 }
 
