@@ -64,9 +64,9 @@ export async function judge(played: Played): Promise<Judged> {
   const batonLost = Number(service?.ledger?.lostTotal ?? 0n) - before;
   const batonUnexplained = rollouts.reduce((sum, view) => sum + Number(view.ledger?.unexplained ?? 0n), 0);
 
-  const gateways = new Set(topology.roster.gateways);
+  const [gateways, hosts] = [new Set(topology.roster.gateways), new Set(topology.roster.hosts)];
   const crashes = commander.deployments.some(({ behaviour }) => behaviour.startsWith("crash-after"));
-  const blamed = blame(played.losses(), played.strikes(), { gateways, crashes });
+  const blamed = blame(played.losses(), played.strikes(), { gateways, hosts, crashes });
   const unexplained = blamed.filter(({ by }) => by === "");
   for (const { loss } of unexplained.slice(0, 5)) wrong.push(`a loss that no fault explains: ${JSON.stringify(loss)}`);
   if (unexplained.length > 5) wrong.push(`${String(unexplained.length)} losses that no fault explains`);

@@ -31,12 +31,19 @@ const SLACK_MS = 100;
 /** Orphaned workers finish for so long (agent/keeper/times.ts); what was lost just before was not reported yet. */
 const ORPHANS_MS = 10_000;
 const UNREPORTED_MS = 500;
+/** An agent that was killed serves again within so long of its start, on a busy machine. */
+const BACK_MS = 10_000;
+/** Said by a gateway that had nobody to send to: nothing was begun anywhere. */
+const NOBODY = /^50[23] baton-error: (connect_failed|no_instance)/;
 
-export function blame(
-  losses: readonly LossRecord[],
-  strikes: readonly Strike[],
-  around: { readonly gateways: ReadonlySet<string>; readonly crashes: boolean },
-): readonly Blame[] {
+export interface Around {
+  readonly gateways: ReadonlySet<string>;
+  readonly hosts: ReadonlySet<string>;
+  /** A version that dies by itself is, or was, to be rolled out. */
+  readonly crashes: boolean;
+}
+
+export function blame(losses: readonly LossRecord[], strikes: readonly Strike[], around: Around): readonly Blame[] {
   // Of two that may have cut it, the later one: what the first one cut is told at once.
   const latest = strikes.toSorted((a, b) => b.atMs - a.atMs);
   return losses.map((loss) => {
@@ -54,6 +61,9 @@ export function blame(
         return { loss, by, uncounted: true, unread: false };
       }
     }
+    if (NOBODY.test(loss.detail) && nobodyThere(loss, strikes, around.hosts)) {
+      return { loss, by: "every host killed at once", uncounted: false, unread: false };
+    }
     const crash = around.crashes && !loss.cause.startsWith("connect");
     return { loss, by: crash ? "the new version's own crash" : "", uncounted: false, unread: false };
   });
@@ -64,6 +74,23 @@ function orphaned({ atMs: ended }: LossRecord, strikes: readonly Strike[], gatew
     if (fault.kind !== "kill-keeper" || !gateways.has(victim)) return false;
     return ended >= atMs - UNREPORTED_MS && ended <= struckAtMs + ORPHANS_MS;
   });
+}
+
+/** Was there a moment of it when every host had been killed, and was not back? */
+function nobodyThere(
+  { atMs: ended, afterMs }: LossRecord,
+  strikes: readonly Strike[],
+  hosts: ReadonlySet<string>,
+): boolean {
+  const away = strikes.filter(({ fault }) => fault.kind === "kill-keeper" || fault.kind === "kill-machine");
+  const moments = away.map(({ atMs }) => Math.max(atMs, ended - afterMs)).filter((moment) => moment <= ended);
+  return moments.some((moment) =>
+    [...hosts].every((host) =>
+      away.some(({ victim, atMs, endedAtMs }) => {
+        return victim === host && atMs <= moment && moment <= (endedAtMs ?? Infinity) + BACK_MS;
+      }),
+    ),
+  );
 }
 
 function inFlight({ atMs: ended, afterMs }: LossRecord, { atMs, struckAtMs }: Strike): boolean {

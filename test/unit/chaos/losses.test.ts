@@ -15,7 +15,7 @@ const strike = (kind: FaultKind, victim: string, atMs: number, endedAtMs: number
   fault: { atMs: 0, kind, victim, forMs: 0, pick: 0 },
   ...{ victim, what: "", atMs, struckAtMs: atMs + 50, endedAtMs },
 });
-const around = { gateways: new Set(["gateway-1"]), crashes: false };
+const around = { gateways: new Set(["gateway-1"]), hosts: new Set(["host-1", "host-2"]), crashes: false };
 const one = (record: LossRecord, struck: Strike, more = around): Blame => blame([record], [struck], more)[0]!;
 
 test("what was in flight on a killed worker is its strike's", () => {
@@ -61,6 +61,16 @@ test("a version that crashes explains what it cut, and no refused connection", (
   const elsewhere = strike("hole", "host-1", 50_000);
   expect(one(loss(1, 2), elsewhere, crashes).by).toBe("the new version's own crash");
   expect(one(loss(1, 2, { cause: "connect_refused" }), elsewhere, crashes).by).toBe("");
+});
+
+test("that nobody could be sent to is explained when every host was killed, and by nothing less", () => {
+  const refused = loss(12_000, 12_400, { cause: "proxy_error", detail: "502 baton-error: connect_failed; sent=0" });
+  const both = [strike("kill-keeper", "host-1", 10_000, 12_500), strike("kill-machine", "host-2", 11_500)];
+  expect(blame([refused], both, around)[0]?.by).toBe("every host killed at once");
+  expect(blame([refused], both.slice(0, 1), around)[0]?.by).toBe("");
+  expect(blame([refused], [strike("stop-machine", "host-1", 10_000, 12_500), both[1]!], around)[0]?.by).toBe("");
+  expect(blame([{ ...refused, atMs: 40_000 }], both, around)[0]?.by).toBe("");
+  expect(blame([{ ...refused, detail: "502 baton-error: upstream_reset" }], both, around)[0]?.by).toBe("");
 });
 
 test("of two strikes that may have cut it, the later one has", () => {
