@@ -85,6 +85,8 @@ export class Lease {
   #notBefore: Millis = 0;
   #wake = new AbortController();
   #overdue = false;
+  /** Another living controller has our name. */
+  #shared = false;
   #running: Promise<void> | undefined;
 
   constructor(options: LeaseOptions) {
@@ -147,9 +149,10 @@ export class Lease {
       return;
     }
     if (this.#phase.kind !== "watching") return;
+    const before = this.#phase.seen;
     const seen = this.#saw(held, began);
     this.#phase = { kind: "watching", seen };
-    news.trouble("");
+    news.trouble(this.#namesake(before, seen));
     const free = held.holder.id === "" || held.revision === 0;
     // A life of this very process that is not this lease's can only be one that we gave up without an answer.
     const ours = held.holder.incarnation === me.incarnation;
@@ -157,6 +160,15 @@ export class Lease {
     const gone = clock.monotonic() - seen.since >= this.#times.takeOverMs;
     if (clock.monotonic() < this.#notBefore) return;
     if (free || gone || ours) await this.#take(held.revision);
+  }
+
+  /** A life of ours before this one writes no more. */
+  #namesake(before: Seen | null, { held: { holder, revision } }: Seen): string {
+    const { me } = this.#o;
+    const renewed = before?.held.holder.incarnation === holder.incarnation && before.held.revision !== revision;
+    const another = holder.id === me.id && holder.incarnation !== me.incarnation;
+    this.#shared = another && (renewed || this.#shared);
+    return this.#shared ? `another controller is called ${me.id} too, and leads: give each a --name of its own` : "";
   }
 
   #saw(held: Held, began: Millis): Seen {

@@ -18,6 +18,8 @@ class World {
   readonly weather = new Map<string, "well" | "cut" | "answers-lost" | "slow">();
   readonly leases = new Map<string, Lease>();
   readonly told: string[] = [];
+  /** By incarnation. */
+  readonly troubles = new Map<string, string>();
   /** Time during which two led. */
   overlap = 0;
 
@@ -35,7 +37,7 @@ class World {
         won: () => void this.told.push(`${id} leads`),
         lost: () => void this.told.push(`${id} lost`),
         leader: () => undefined,
-        trouble: () => undefined,
+        trouble: (why) => void this.troubles.set(incarnation, why),
       },
     });
     this.leases.set(id, lease);
@@ -177,6 +179,23 @@ test("another life of a controller of the same name waits like anyone else", asy
   expect(again.leading).toBe(false);
   await other.advance(1_500);
   expect(again.leading).toBe(true);
+});
+
+test("two controllers of one name are told apart, and the one that follows says so; one that was killed is nobody's namesake", async () => {
+  const world = new World(8);
+  world.add("a", "first");
+  await world.advance(1_000);
+  world.add("a", "second");
+  await world.advance(4_000);
+  expect(world.told).toEqual(["a leads"]);
+  expect(world.troubles.get("first")).toBe("");
+  expect(world.troubles.get("second")).toMatch(/^another controller is called a too, and leads: give each a --name/);
+
+  const after = new World(9);
+  after.held = world.held;
+  after.add("a", "third");
+  await after.advance(3_000);
+  expect(after.troubles.get("third")).toBe("");
 });
 
 test("whatever the weather, no two lead at a time, and in fair weather one does", async () => {
