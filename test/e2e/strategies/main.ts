@@ -1,14 +1,5 @@
 /**
- * Every strategy on a real cluster, scenario after scenario, and a table of what became of it.
- *
- *   npm run scenarios -- [--nats] [--only REGEX] [--seed N] [--list]
- *
- *   --nats   on two controllers and three NATS servers, in place of one controller on SQLite
- *   --only   scenarios whose "STRATEGY: NAME" matches
- *   --seed   of the loss client's chance; 1
- *   --list   names them, runs none
- *
- * Exit  0: every scenario ended as it should, and nothing was lost but what a crash had in its hands; 1: not so.
+ * Every strategy on a real cluster, scenario after scenario, and a table of what became of it: `USAGE`.
  */
 import { parseArgs } from "node:util";
 import { STRATEGIES } from "./documents.ts";
@@ -19,14 +10,43 @@ import { playScenario } from "./scene.ts";
 import type { Row, Scenario } from "./scene.ts";
 import { header, line } from "./table.ts";
 
-const { values } = parseArgs({
+const USAGE = `Every strategy on a real cluster, scenario after scenario, and a table of what became of it.
+
+  npm run scenarios -- [--nats] [--only REGEX] [--seed N] [--list]
+
+  --nats        on two controllers and three NATS servers, in place of one controller on SQLite
+  --only REGEX  scenarios whose "STRATEGY: NAME" matches
+  --seed N      of the loss client's chance  (1)
+  --list        names them, runs none
+  --help
+
+Exit: 0 every scenario ended as it should, and nothing was lost but what a crash had in its hands; 1 not so; 2 wrong usage.
+`;
+const OPTIONS = {
   options: {
     only: { type: "string", default: "" },
     seed: { type: "string", default: "1" },
     list: { type: "boolean", default: false },
     nats: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
   },
-});
+} as const;
+
+const values = parsed();
+if (values.help) {
+  process.stdout.write(USAGE);
+  process.exit(0);
+}
+
+function parsed(): ReturnType<typeof parseArgs<typeof OPTIONS>>["values"] {
+  try {
+    return parseArgs(OPTIONS).values;
+  } catch (error) {
+    process.stderr.write(`scenarios: ${(error as Error).message}; see npm run scenarios -- --help\n`);
+    process.exit(2);
+  }
+}
+
 /** 128 + SIGINT, as shells say it. */
 const INTERRUPTED = 130;
 const only = new RegExp(values.only, "i");
