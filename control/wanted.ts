@@ -107,7 +107,11 @@ export class Wanted {
   #known(): Known {
     const [registry, fleet] = [this.#registry, this.#fleet];
     return {
-      service: (name) => registry.service(name) !== undefined,
+      // A service whose serving revision is not stored would be asked of nobody.
+      service: (name) => {
+        const stable = registry.service(name)?.stable;
+        return stable === 0 || (stable !== undefined && registry.revision(name, stable) !== undefined);
+      },
       revision: (service, revision) => registry.revision(service, revision) !== undefined,
       retired: (name, role) => {
         const retirement = registry.retirement(name);

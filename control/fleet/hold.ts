@@ -14,6 +14,7 @@ import type { InstanceReport, Report } from "../../proto/contract/report.ts";
 import type { Agent } from "./agent.ts";
 
 export interface Known {
+  /** What of it serves is known. */
   service(name: string): boolean;
   revision(service: string, revision: number): boolean;
   /** Deleted on purpose: to be let go by agents of this role. */

@@ -50,6 +50,7 @@ export class Strikes {
   readonly #topology: Topology;
   readonly #journal: Journal;
   readonly #struck: Open[] = [];
+  readonly #serversInUse = new Set<NatsPart>();
   readonly #disksInUse = new Set<string>();
   #skipped = 0;
 
@@ -186,15 +187,22 @@ export class Strikes {
     const byName = nats.find((server) => server.name === fault.victim);
     const first = fault.victim === "nats-leader" ? await this.#topology.natsLeader() : byName;
     if (first?.running !== true) return "it is down";
-    const others = nats.filter((server) => server !== first && server.running);
+    // One that starts again must not be killed while that is waited for.
+    if (this.#serversInUse.has(first)) return "it is in trouble already";
+    const others = nats.filter((server) => server !== first && server.running && !this.#serversInUse.has(server));
     const also = fault.kind === "kill-nats-majority" ? others.slice(0, Math.floor(nats.length / 2)) : [];
     const all: readonly NatsPart[] = [first, ...also];
     const victim = { victim: first.name, what: all.map((server) => server.name).join(" ") };
     if (fault.kind === "stop-nats") return { ...victim, begin: () => first.stop(), end: () => first.cont() };
-    const each = (act: (server: NatsPart) => Promise<void>) => async (): Promise<void> => {
-      await Promise.all(all.map(act));
+    for (const server of all) this.#serversInUse.add(server);
+    const begin = async (): Promise<void> => {
+      await Promise.all(all.map((server) => server.kill()));
     };
-    return { ...victim, begin: each((server) => server.kill()), end: each((server) => server.restart()) };
+    const end = async (): Promise<void> => {
+      await Promise.all(all.map((server) => server.restart()));
+      for (const server of all) this.#serversInUse.delete(server);
+    };
+    return { ...victim, begin, end };
   }
 
   async #find(name: string): Promise<Part | undefined> {

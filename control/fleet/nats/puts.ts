@@ -70,6 +70,7 @@ export class Puts {
   #opening: Promise<void> | null = null;
   /** When the bucket that is known was made. */
   #bucket = "";
+  #opened = false;
   #closed = false;
   #idle: (() => void) | null = null;
 
@@ -222,9 +223,11 @@ export class Puts {
     if (created === this.#bucket) return;
     this.#bucket = created;
     const lost = [...this.#keys].filter(([, { newest }]) => newest !== null);
+    const before = this.#opened;
+    this.#opened = true;
     if (!isNew && lost.length === 0) return;
     // Another bucket than was known: whatever it was that took the first, all is put again.
-    if (lost.length > 0)
+    if (lost.length > 0 && before)
       log.warn({ hosts: lost.length }, `${names.assignmentsBucket} was made anew; it is filled again`);
     for (const [host, key] of lost) {
       key.revision = null;

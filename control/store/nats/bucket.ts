@@ -200,6 +200,11 @@ export class Bucket {
     await (await this.#manager()).streams.purge(this.#stream, { filter: this.#prefix + keys });
   }
 
+  /** How many keys of one token there are, as the server says that leads the stream; markers of deleted ones count. */
+  async size(): Promise<number> {
+    return this.patiently(PATIENCE_MS, async () => (await this.keys("*")).length);
+  }
+
   /** Their names alone. */
   async keys(like: string): Promise<readonly string[]> {
     const jsm = await this.#manager();

@@ -3,7 +3,8 @@
  *
  * A record may be of any batch up to now; so the batches from the head that stood before the pass to the one that stood
  * after it are applied over what was read, in order. The first head says how far the pass has to come: the server that
- * it runs on may lag.
+ * it runs on may lag. And it must bring as many records as the stream's leader counts: who knows only a part of what the
+ * fleet runs would take the rest away.
  *
  * Errors  rejects when the bucket holds no head, or nothing whole could be read in `TRIES` tries.
  * Cost    one message a record; 10,000 hosts with their counts take about a second.
@@ -81,11 +82,17 @@ async function once(
   const state = new State();
   const records = new Records(bucket, clock);
   const found = new Map<string, Uint8Array>();
+  const came = new Set<string>();
+  // None that count: all that was ever committed is in the head.
+  const expected = first.meta.records === 0 ? 0 : await bucket.size();
   await bucket.pass(true, first.meta.records, (entry) => {
+    came.add(entry.key);
     records.note(entry);
     if (entry.value === null) found.delete(entry.key);
     else found.set(entry.key, entry.value);
   });
+  // A server whose disk was full may come to the end, and have left out what it can't read.
+  if (came.size < expected) return `${String(expected - came.size)} of ${String(expected)} records did not come`;
   const torn = absorb(state, found);
   state.assemble();
 
@@ -111,7 +118,7 @@ async function once(
     for (const key of newest.touched) torn.delete(key);
   }
   const missing = state.missing();
-  if (missing !== "") return `${missing} are missing`;
+  if (missing !== "") return `${missing} can't be found`;
   for (const key of torn) if (state.record(key) === undefined) return `the record ${key} is not whole`;
   const { meta } = last;
   state.seq = meta.seq;

@@ -6,6 +6,40 @@ import { startNats } from "../../support/nats.ts";
 import { until } from "../../support/processes.ts";
 import { startMember } from "../../support/several.ts";
 
+test("a store that has lost the revision that serves takes nothing from those that run it, gateways either", async () => {
+  await using nats = await startNats();
+  using host = new FakeNatsAgent({ nats: nats.options(), host: "host-1" });
+  using gateway = new FakeNatsAgent({ nats: nats.options(), host: "gateway-1", role: "gateway" });
+  {
+    await using member = await startMember(nats, "c1");
+    await until("it leads", async () => (await member.info()).role === "leader", 30_000);
+    await until(
+      "heard",
+      async () => (await member.client.call(Api.listHosts, {})).hosts.filter(({ live }) => live).length === 2,
+    );
+    await member.client.apply(shopDocument("v1"));
+    await member.client.rolloutWhen("v1 is out", (v) => v.ended, 60_000);
+  }
+  const { connection } = await nats.link();
+  const manager = await connection.jetstreamManager();
+  await manager.streams.purge("KV_baton_baton_store", { filter: "$KV.baton_baton_store.revision/shop/1" });
+
+  await using member = await startMember(nats, "c1");
+  await until("it leads", async () => (await member.info()).role === "leader", 30_000);
+  await until("both are left as they are", async () => {
+    const { hosts } = await member.client.call(Api.listHosts, {});
+    return hosts.length === 2 && hosts.every(({ syncReason }) => syncReason.includes("it is left as it is"));
+  });
+  for (const { services } of [host, gateway]) expect(services.map(({ name }) => name)).toEqual(["shop"]);
+  await member.client.apply(shopDocument("v1"));
+  await until(
+    "in sync again",
+    async () => (await member.client.call(Api.listHosts, {})).hosts.every(({ sync }) => sync === "SYNCED"),
+    30_000,
+  );
+  for (const { services } of [host, gateway]) expect(services.map(({ name }) => name)).toEqual(["shop"]);
+}, 120_000);
+
 test("a backup that is older than what runs is restored: it is led on above all epochs that agents have seen, and takes nothing from them", async () => {
   await using nats = await startNats();
   const server = nats.servers[0]!;
