@@ -33,6 +33,9 @@ const ORPHANS_MS = 10_000;
 const UNREPORTED_MS = 500;
 /** An agent that was killed serves again within so long of its start, on a busy machine. */
 const BACK_MS = 10_000;
+/** Node's default, which the demo app has. */
+const APP_KEEPS_MS = 5_000;
+const RESET = /^502 baton-error: upstream_reset/;
 /** Said by a gateway that had nobody to send to: nothing was begun anywhere. */
 const NOBODY = /^50[23] baton-error: (connect_failed|no_instance)/;
 
@@ -64,6 +67,11 @@ export function blame(losses: readonly LossRecord[], strikes: readonly Strike[],
     if (NOBODY.test(loss.detail) && nobodyThere(loss, strikes, around.hosts)) {
       return { loss, by: "every host killed at once", uncounted: false, unread: false };
     }
+    const stalled = strikes.find((strike) => partedWith(loss, strike));
+    if (stalled !== undefined) {
+      const by = `${stalled.fault.kind} of ${stalled.victim}, longer than its app keeps idle connections`;
+      return { loss, by, uncounted: false, unread: false };
+    }
     const crash = around.crashes && !loss.cause.startsWith("connect");
     return { loss, by: crash ? "the new version's own crash" : "", uncounted: false, unread: false };
   });
@@ -74,6 +82,16 @@ function orphaned({ atMs: ended }: LossRecord, strikes: readonly Strike[], gatew
     if (fault.kind !== "kill-keeper" || !gateways.has(victim)) return false;
     return ended >= atMs - UNREPORTED_MS && ended <= struckAtMs + ORPHANS_MS;
   });
+}
+
+/**
+ * An app that wakes closes what was idle for longer than it keeps idle connections, before it reads the request that has
+ * come on it meanwhile. Whether it was acted on no one can tell, so what may not be said twice is lost (R1, R15).
+ */
+function partedWith({ detail, atMs: ended, afterMs }: LossRecord, { fault, atMs, endedAtMs }: Strike): boolean {
+  if (fault.kind !== "stop-app" && fault.kind !== "stop-machine") return false;
+  if (endedAtMs === null || endedAtMs - atMs < APP_KEEPS_MS || !RESET.test(detail)) return false;
+  return ended - afterMs <= endedAtMs && ended >= endedAtMs - SLACK_MS && ended <= endedAtMs + FELT_MS;
 }
 
 /** Was there a moment of it when every host had been killed, and was not back? */

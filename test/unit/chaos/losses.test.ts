@@ -73,6 +73,19 @@ test("that nobody could be sent to is explained when every host was killed, and 
   expect(blame([{ ...refused, detail: "502 baton-error: upstream_reset" }], both, around)[0]?.by).toBe("");
 });
 
+test("an app that was stopped for longer than it keeps idle connections explains a reset as it wakes, and no other", () => {
+  const reset = loss(9_000, 15_030, { kind: "post", cause: "proxy_error", detail: "502 baton-error: upstream_reset" });
+  expect(one(reset, strike("stop-app", "host-2", 8_900, 15_000)).by).toMatch(
+    /^stop-app of host-2, longer than its app/,
+  );
+  expect(one(reset, strike("stop-app", "host-2", 11_000, 15_000)).by).toBe("");
+  expect(one(reset, strike("stop-worker", "host-2", 8_900, 15_000)).by).toBe("");
+  expect(one({ ...reset, atMs: 14_000 }, strike("stop-app", "host-2", 8_900, 15_000)).by).toBe("");
+  expect(
+    one({ ...reset, detail: "502 baton-error: response_cut" }, strike("stop-app", "host-2", 8_900, 15_000)).by,
+  ).toBe("");
+});
+
 test("of two strikes that may have cut it, the later one has", () => {
   const worker = strike("kill-worker", "host-2", 10_000);
   const gateway = strike("kill-machine", "gateway-1", 11_000);
