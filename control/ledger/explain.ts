@@ -21,6 +21,11 @@ export const GRACE_MS = 3_000;
 /** How long before the loss its reason may have been seen. */
 export const WINDOW_MS = 2_000;
 /**
+ * A worker that hangs for a while learns only after that what was cut meanwhile, and its core, which does not hang, has
+ * reported all along.
+ */
+export const HANG_MS = 10_000;
+/**
  * A loss happened between its host's last report and this one. These may lie seconds apart (its core was started again, or
  * nobody led): then that whole while counts, as far back as this.
  */
@@ -46,6 +51,9 @@ const BROKEN: readonly LossCause[] = [
   "upstream_protocol",
   "no_instance",
 ];
+
+/** What was under way when the other end went. */
+const CUT: readonly LossCause[] = ["upstream_reset", "response_cut", "tunnel_cut"];
 
 export class Explainer {
   #seen: (Seen & { readonly at: number })[] = [];
@@ -74,7 +82,8 @@ export class Explainer {
     const judged: Judged[] = [];
     const waiting: Waiting[] = [];
     for (const entry of this.#waiting) {
-      const found = this.#seen.find((seen) => seen.at >= entry.since - WINDOW_MS && explains(seen, entry.loss));
+      const from = entry.since - (CUT.includes(entry.loss.cause) ? HANG_MS : WINDOW_MS);
+      const found = this.#seen.find((seen) => seen.at >= from && explains(seen, entry.loss));
       if (entry.loss.tooEarly === true) judged.push({ loss: entry.loss, explanation: early(entry.loss) });
       else if (found !== undefined) judged.push({ loss: entry.loss, explanation: found.message });
       else if (entry.loss.role === "gateway" && silent(entry.loss.endpoint)) waiting.push({ ...entry, at: now });
@@ -82,7 +91,7 @@ export class Explainer {
       else judged.push({ loss: entry.loss, explanation: "" });
     }
     this.#waiting = waiting;
-    this.#seen = this.#seen.filter((seen) => now - seen.at < LATE_MS + WINDOW_MS + GRACE_MS);
+    this.#seen = this.#seen.filter((seen) => now - seen.at < LATE_MS + HANG_MS + GRACE_MS);
     return judged;
   }
 }

@@ -182,17 +182,24 @@ describe("judging losses", () => {
     }
   });
 
-  test("an old incident explains nothing new", () => {
-    const books = opened();
-    const died = { seq: 1, atMs: 1, kind: "worker_died", service: "", message: "killed" } as const;
-    books.enter("host-1", "host", report({ incidents: [died] }), 1_000, 1_000);
-    books.settle(1_000, nobody);
-    // Repeated in every report, taken once.
-    books.enter("host-1", "host", report({ incidents: [died] }), 9_000, 9_000);
-    heard(books, 8_900);
-    lose(books, 9_000);
-    books.settle(13_000, nobody);
-    expect(books.unexplained(running.id)).toBe(1);
+  test("an old incident explains nothing new: what was under way is told within ten seconds, the rest within two", () => {
+    for (const [cause, later, unexplained] of [
+      ["response_cut", 8_000, 0],
+      ["response_cut", 12_000, 1],
+      ["connect_failed", 1_500, 0],
+      ["connect_failed", 8_000, 1],
+    ] as const) {
+      const books = opened();
+      const died = { seq: 1, atMs: 1, kind: "worker_died", service: "", message: "killed" } as const;
+      books.enter("host-1", "host", report({ incidents: [died] }), 1_000, 1_000);
+      books.settle(1_000, nobody);
+      // Repeated in every report, taken once.
+      books.enter("host-1", "host", report({ incidents: [died] }), 1_000 + later, 9_000);
+      heard(books, 900 + later);
+      lose(books, 1_000 + later, cause);
+      books.settle(6_000 + later, nobody);
+      expect(books.unexplained(running.id), `${cause} after ${later} ms`).toBe(unexplained);
+    }
   });
 
   test("what a gateway lost while it could not report is explained by what was seen meanwhile", () => {
