@@ -127,7 +127,8 @@ function counted(blamed: readonly Blame[]): Readonly<Record<string, number>> {
   return counts;
 }
 
-async function asked<T>(question: () => Promise<T | null>): Promise<T | null> {
+/** Until somebody answers; null when nobody does for `ASK_MS`. */
+export async function asked<T>(question: () => Promise<T | null>): Promise<T | null> {
   const deadline = Date.now() + ASK_MS;
   for (; Date.now() < deadline; await wait(200, true)) {
     const answer = await question();

@@ -70,7 +70,7 @@ export function blame(losses: readonly LossRecord[], strikes: readonly Strike[],
     const stalled = strikes.find((strike) => partedWith(loss, strike));
     if (stalled !== undefined) {
       const by = `${stalled.fault.kind} of ${stalled.victim}, longer than its app keeps idle connections`;
-      return { loss, by, uncounted: false, unread: false };
+      return { loss, by, uncounted: orphaned(loss, strikes, around.gateways), unread: false };
     }
     const crash = around.crashes && !loss.cause.startsWith("connect");
     return { loss, by: crash ? "the new version's own crash" : "", uncounted: false, unread: false };

@@ -13,7 +13,7 @@ import type { Mix, Traffic } from "../loss/traffic.ts";
 import { startTraffic } from "../loss/traffic.ts";
 import { Commander } from "./commands.ts";
 import { EMBEDDED, startEmbedded } from "./embedded.ts";
-import { judge } from "./episode.ts";
+import { asked, judge } from "./episode.ts";
 import type { Judged } from "./episode.ts";
 import { Journal } from "./journal.ts";
 import { processesOf } from "./leftovers.ts";
@@ -181,11 +181,15 @@ export class Run {
   }
 
   async #booksOf({ operators }: Topology): Promise<number> {
-    return Number((await operators.service("demo"))?.ledger?.lostTotal ?? 0n);
+    const service = await asked(() => operators.service("demo"));
+    if (service === null) throw new Error("no controller says what demo has lost so far");
+    return Number(service.ledger?.lostTotal ?? 0n);
   }
 
   async #rolloutsOf({ operators }: Topology): Promise<ReadonlySet<string>> {
-    return new Set(((await operators.rollouts()) ?? []).map((view) => view.id));
+    const views = await asked(() => operators.rollouts());
+    if (views === null) throw new Error("no controller tells the rollouts until now");
+    return new Set(views.map((view) => view.id));
   }
 
   #traffic(port: number): Traffic {
