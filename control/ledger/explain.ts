@@ -24,7 +24,7 @@ export const WINDOW_MS = 2_000;
  * A worker that hangs for a while learns only after that what was cut meanwhile, and its core, which does not hang, has
  * reported all along.
  */
-export const HANG_MS = 10_000;
+const HANG_MS = 10_000;
 /**
  * A loss happened between its host's last report and this one. These may lie seconds apart (its core was started again, or
  * nobody led): then that whole while counts, as far back as this.

@@ -231,6 +231,7 @@ class Link implements NatsLink {
     let subscription: Subscription | undefined;
     let again: Timer | undefined;
     const ask = (): void => {
+      if (this.connection.isClosed()) return;
       // The client forgets a subscription that is refused.
       subscription = this.connection.subscribe(subject, {
         callback: (error, message) => {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { natsNames } from "../../../proto/contract/nats.ts";
 import type { NatsOptions } from "../../../proto/contract/nats.ts";
+import type { Clock } from "../../../proto/kernel/clock.ts";
 import type { Log } from "../../../proto/kernel/log.ts";
 import { silentLog } from "../../../proto/kernel/log.ts";
 import { openNats } from "../../../proto/runtime/nats.ts";
@@ -113,20 +114,29 @@ test("an agent's user can't speak as another, to another, or as an operator, and
   await link.close();
 }, 60_000);
 
-test("what a user may not hear, it hears once that is granted: nothing is restarted", async () => {
-  const users = (permissions: object): object => ({ users: [{ user: "a", password: "b", permissions }] });
-  const denied = { subscribe: { deny: ["told"] } };
-  await using server = await startNats({ config: { authorization: users(denied) } });
+const mayHear = (permissions: object): Readonly<Record<string, unknown>> => ({
+  authorization: { users: [{ user: "a", password: "b", permissions }] },
+});
+
+/** A user that may not hear "told", on a server of its own. */
+async function denied(clock: Clock) {
+  const server = await startNats({ config: mayHear({ subscribe: { deny: ["told"] } }) });
   writeFileSync(creds("a"), "a:b\n");
   const logged: string[] = [];
   const log = { ...silentLog, error: (_fields: unknown, text: string) => void logged.push(text) };
   const nats = server.options({ credsFile: creds("a") });
-  const link = await openNats({ clock: systemClock, random: systemRandom, log, nats, name: "a" });
+  const link = await openNats({ clock, random: systemRandom, log, nats, name: "a" });
+  return { server, link, logged };
+}
+
+test("what a user may not hear, it hears once that is granted: nothing is restarted", async () => {
+  const { server, link, logged } = await denied(systemClock);
+  await using _server = server;
   const heard: string[] = [];
   const stop = link.listen("told", (message) => void heard.push(message.string()));
   await until("it is refused", () => logged.length === 1);
   expect(logged[0]).toMatch(/forbids this user to subscribe to told: grant it/);
-  await server.servers[0]!.reload({ authorization: users({}) });
+  await server.servers[0]!.reload(mayHear({}));
   await until("it is heard", () => {
     if (link.connected) link.connection.publish("told", "a");
     return heard.includes("a");
@@ -136,4 +146,18 @@ test("what a user may not hear, it hears once that is granted: nothing is restar
   await link.connection.flush();
   expect(heard).not.toContain("b");
   await link.close();
+});
+
+test("a link that is closed while it waits to be allowed something asks for it no more", async () => {
+  const waiting: (() => void)[] = [];
+  const after: Clock["after"] = (delay, fn, options) => {
+    if (options?.background === true) waiting.push(fn);
+    return systemClock.after(delay, fn, options);
+  };
+  const { server, link } = await denied({ ...systemClock, after });
+  await using _server = server;
+  link.listen("told", () => undefined);
+  await until("it is refused", () => waiting.length === 1);
+  await link.close();
+  expect(() => waiting[0]!()).not.toThrow();
 });

@@ -1,8 +1,10 @@
 /** Servers that can't, may not, or no longer do keep the store: one sentence each, and the way on from there. */
-import type { JetStreamManager } from "nats";
+import type { JetStreamManager, StreamAPI } from "nats";
 import { expect, test } from "vitest";
+import type { NatsBackedStore } from "../../../control/store/nats/nats-store.ts";
 import { openNatsStore } from "../../../control/store/nats/open.ts";
 import type { Change } from "../../../control/store/store.ts";
+import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { natsNames } from "../../../proto/contract/nats.ts";
 import { silentLog } from "../../../proto/kernel/log.ts";
 import { systemClock } from "../../../proto/runtime/system-clock.ts";
@@ -10,7 +12,7 @@ import { startNats } from "../../support/nats.ts";
 import { until } from "../../support/processes.ts";
 import { host } from "../../support/samples.ts";
 import { listen } from "../../support/store-contract.ts";
-import { fleet, open, storeOn } from "./kit.ts";
+import { altered, fleet, open, storeOn } from "./kit.ts";
 
 const on = (name: string, software = "test"): Change => ({ kind: "host", host: host(name, { software }) });
 
@@ -93,14 +95,16 @@ test("a bucket deleted while it is used fails commits, tells followers, and is m
   for (const one of [store, reader]) await one.close();
 });
 
-/** As `target`, but for some of what it has. */
-const altered = <T extends object>(target: T, other: Partial<T>): T =>
-  new Proxy(target, {
-    get: (of, name) => {
-      const value: unknown = Reflect.get(name in other ? other : of, name, of);
-      return typeof value === "function" && !(name in other) ? (value.bind(of) as unknown) : value;
-    },
-  });
+/** A store over a link whose servers tell of streams, and make them, as `streams` does. */
+const storeThrough = (
+  link: NatsLink,
+  manager: JetStreamManager,
+  streams: Partial<StreamAPI>,
+): Promise<NatsBackedStore> => {
+  const altering = altered(manager, { streams: altered(manager.streams, streams) });
+  const jetstreamManager = (): Promise<JetStreamManager> => Promise.resolve(altering);
+  return storeOn(altered(link, { connection: altered(link.connection, { jetstreamManager }) }), "baton");
+};
 
 // Seen with three servers and four that open at once: the stream that one of them has created is "not found" to the next.
 test("a bucket that is not found just after it was created is looked for again", async () => {
@@ -108,7 +112,7 @@ test("a bucket that is not found just after it was created is looked for again",
   const link = await nats.link();
   const manager = await link.connection.jetstreamManager();
   const taken: string[] = [];
-  const streams = altered(manager.streams, {
+  const store = await storeThrough(link, manager, {
     add: async (wanted) => {
       const info = await manager.streams.add(wanted);
       const { name } = info.config;
@@ -119,8 +123,6 @@ test("a bucket that is not found just after it was created is looked for again",
       return info;
     },
   });
-  const jetstreamManager = (): Promise<JetStreamManager> => Promise.resolve(altered(manager, { streams }));
-  const store = await storeOn(altered(link, { connection: altered(link.connection, { jetstreamManager }) }), "baton");
   expect(taken).toEqual(["KV_baton_baton_store", "KV_baton_baton_store_head"]);
   expect(await store.commit(0, [on("a")])).toMatchObject({ kind: "ok" });
   expect((await store.load()).hosts.map(({ name }) => name)).toEqual(["a"]);
@@ -134,7 +136,7 @@ test("records that the stream's leader counts and that do not come are not taken
   const link = await nats.link();
   const manager = await link.connection.jetstreamManager();
   let [asked, short] = [0, 1];
-  const streams = altered(manager.streams, {
+  const store = await storeThrough(link, manager, {
     info: async (name, options) => {
       const info = await manager.streams.info(name, options);
       if (options?.subjects_filter === undefined) return info;
@@ -146,8 +148,6 @@ test("records that the stream's leader counts and that do not come are not taken
       };
     },
   });
-  const jetstreamManager = (): Promise<JetStreamManager> => Promise.resolve(altered(manager, { streams }));
-  const store = await storeOn(altered(link, { connection: altered(link.connection, { jetstreamManager }) }), "baton");
   for (const name of ["a", "b"]) await store.commit(0, [on(name)]);
   asked = 0;
   expect((await store.load()).hosts.map(({ name }) => name)).toEqual(["a", "b"]);

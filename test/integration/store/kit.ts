@@ -28,6 +28,15 @@ export async function open(nats: NatsServers, cluster: string): Promise<NatsBack
   return store;
 }
 
+/** As `target`, but for some of what it has. */
+export const altered = <T extends object>(target: T, other: Partial<T>): T =>
+  new Proxy(target, {
+    get: (of, name) => {
+      const value: unknown = Reflect.get(name in other ? other : of, name, of);
+      return typeof value === "function" && !(name in other) ? (value.bind(of) as unknown) : value;
+    },
+  });
+
 /** What a store publishes through it is passed on, or held back for good, as `passes` says of each key. */
 export class FaultyLink implements NatsLink {
   readonly connection: NatsConnection;
@@ -42,15 +51,8 @@ export class FaultyLink implements NatsLink {
 
   constructor(link: NatsLink) {
     this.#link = link;
-    this.connection = new Proxy(link.connection, {
-      get: (target, name) => {
-        if (name === "jetstream") {
-          return (...args: Parameters<NatsConnection["jetstream"]>) => this.#faulty(target.jetstream(...args));
-        }
-        const value: unknown = Reflect.get(target, name, target);
-        return typeof value === "function" ? (value.bind(target) as unknown) : value;
-      },
-    });
+    const { connection } = link;
+    this.connection = altered(connection, { jetstream: (options) => this.#faulty(connection.jetstream(options)) });
   }
 
   get connected(): boolean {
@@ -84,12 +86,6 @@ export class FaultyLink implements NatsLink {
         this.release.push(() => void js.publish(subject, data, options).then(resolve, reject));
       });
     };
-    return new Proxy(js, {
-      get: (target, name) => {
-        if (name === "publish") return publish;
-        const value: unknown = Reflect.get(target, name, target);
-        return typeof value === "function" ? (value.bind(target) as unknown) : value;
-      },
-    });
+    return altered(js, { publish });
   }
 }
