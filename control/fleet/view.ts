@@ -49,8 +49,8 @@ function endpointInFlight(agent: Agent | undefined, service: string): Record<str
 }
 
 function instanceView(instance: InstanceReport): InstanceView {
-  const { id, revision, state, healthySinceMs, restarts, inFlight, reason } = instance;
-  return { id, revision, state, healthySinceMs, restarts, inFlight, exit: exitText(instance.exit), reason };
+  const { id, revision, state, healthySinceMs, wasReady, restarts, inFlight, reason } = instance;
+  return { id, revision, state, healthySinceMs, wasReady, restarts, inFlight, exit: exitText(instance.exit), reason };
 }
 
 /** "exit code 3", "signal SIGKILL", "" while the first run goes on. */

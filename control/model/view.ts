@@ -48,6 +48,8 @@ export interface InstanceView {
   readonly revision: number;
   readonly state: InstanceState;
   readonly healthySinceMs: number;
+  /** This run has been ready before: one that is not now has not just started. */
+  readonly wasReady: boolean;
   readonly restarts: number;
   readonly inFlight: number;
   /** "exit code 3", "signal SIGKILL", "" while the first run goes on. */

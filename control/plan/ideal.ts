@@ -57,6 +57,7 @@ function instancesOf({ revision, mode, run }: AssignedRevision, host: string, si
     revision,
     state: STATES[mode],
     healthySinceMs: since,
+    wasReady: true,
     restarts: 0,
     inFlight: 0,
     exit: "",

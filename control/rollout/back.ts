@@ -14,7 +14,7 @@ import { concludeAnalyses } from "./analyses.ts";
 import type { Draft } from "./draft.ts";
 import { crashed, neverReady } from "./judge.ts";
 import { advance, draining, enter, shifted, standby, type Turn, wait } from "./track.ts";
-import { mayGoOut, notServing, roomOf } from "./window.ts";
+import { mayGoOut, roomOf, servesNobody } from "./window.ts";
 import { list, versionName } from "./words.ts";
 
 export function turnBack(draft: Draft, why: string, actor = "engine"): void {
@@ -126,8 +126,7 @@ function beginBack(draft: Draft, track: HostTrack): Turn {
     const patch = { way: "surge" as const, revisions: standby(track.revisions, home), exitsAllowed };
     return enter(draft, track, "starting", patch, `starts ${version} beside what serves`);
   }
-  // A host that serves nobody is not made worse by being taken out: it need not wait for its turn.
-  if (evidence.live(host) && (draft.ofAll(notServing).has(host) || mayGoOut(draft, track, room.unavailable))) {
+  if (evidence.live(host) && (servesNobody(draft, track) || mayGoOut(draft, track, room.unavailable))) {
     const patch = { way: "in-place" as const, routed: false, exitsAllowed };
     return enter(draft, track, "removing", patch, `out of routing, to start ${version} in place`);
   }

@@ -105,6 +105,23 @@ export class Evidence {
     });
   }
 
+  /**
+   * Something of what it is asked to serve is ready here, or may be at any moment: started (its agent anew, mostly), not
+   * exited since, never ready before, and with less than its deadline gone since this stage began. Taking such a host out
+   * costs traffic, though it may not serve its whole share now.
+   */
+  mayServe({ host, routed, sinceMs, revisions }: HostTrack): boolean {
+    if (!routed || this.drained(host)) return false;
+    const inTime = this.#context.now < sinceMs + this.#rollout.strategy.healthyDeadlineMs;
+    return revisions
+      .filter(({ mode }) => mode === "serving")
+      .flatMap(({ revision }) => this.instances(host, revision))
+      .some((i) => {
+        if (i.healthySinceMs > 0) return i.state === "ready" || i.state === "serving";
+        return inTime && i.state === "starting" && i.exit === "" && !i.wasReady;
+      });
+  }
+
   /** It is asked to take traffic and has not said yet that it does: drained before, or with something else to apply. */
   comesBack(track: HostTrack): boolean {
     return track.routed && this.live(track.host) && !this.drained(track.host) && !this.confirmed(track.host);

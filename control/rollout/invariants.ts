@@ -120,16 +120,16 @@ function news(prior: HostTrack, next: HostTrack, evidence: Evidence): readonly V
   return [{ invariant: "I5", message: `${next.host} would be changed without its having confirmed what it was asked` }];
 }
 
-/** I3: no host goes out of routing when `maxUnavailable` are not serving already, for whatever reason. */
+/** I3: no host that serves anything, or is about to, goes out of routing when `maxUnavailable` do not serve, for whatever reason. */
 function availability(before: Rollout, after: Rollout, evidence: Evidence, context: Context): readonly Violation[] {
-  const routed = new Map(before.hosts.map((track) => [track.host, track.routed]));
-  const counted = after.hosts.filter((track) => track.goal !== 0 && track.home !== 0);
-  const out = counted.filter((track) => !track.routed && routed.get(track.host) === true);
+  const counts = (track: HostTrack): boolean => track.goal !== 0 && track.home !== 0;
+  const leaves = new Set(after.hosts.filter((track) => counts(track) && !track.routed).map((track) => track.host));
+  const out = before.hosts.filter((track) => track.routed && leaves.has(track.host));
   if (out.length === 0) return [];
-  const down = before.hosts.filter((track) => track.goal !== 0 && track.home !== 0 && !evidence.serves(track));
+  const down = before.hosts.filter((track) => counts(track) && !evidence.serves(track));
   const names = new Set(down.map((track) => track.host));
-  if (out.every((track) => names.has(track.host))) return [];
-  const back = before.hosts.filter((track) => track.goal !== 0 && track.home !== 0 && evidence.comesBack(track));
+  if (out.every((track) => names.has(track.host) && !evidence.mayServe(track))) return [];
+  const back = before.hosts.filter((track) => counts(track) && evidence.comesBack(track));
   const total = new Set([...names, ...[...back, ...out].map((track) => track.host)]).size;
   const { unavailable } = slots(before, context);
   if (total <= unavailable) return [];

@@ -17,6 +17,7 @@ export function wakeAt(draft: Draft): Millis | null {
   for (const track of rollout.hosts) {
     after(track.unhealthyAtMs, unreadyGraceMs(draft));
     if (track.stage === "done") after(track.sinceMs, minHealthyMs);
+    if (track.stage === "waiting") after(track.sinceMs, healthyDeadlineMs);
     if (track.stage === "done" || track.stage === "waiting") continue;
     after(Math.max(track.healthyAtMs, track.servesSinceMs), minHealthyMs);
     after(Math.max(track.healthyAtMs, track.servesSinceMs), warmMs(strategy));

@@ -53,8 +53,14 @@ export function mayGoOut(draft: Draft, track: HostTrack, unavailable: number): b
   if (!evidence.gatewaysConfirmed()) return false;
   if (draft.ofAll(comingBack).some((host) => host !== track.host)) return false;
   if (draft.ofAll(outInPlace) >= unavailable) return false;
+  if (servesNobody(draft, track)) return true;
   const down = draft.ofAll(notServing);
-  return down.has(track.host) || down.size + 1 <= unavailable;
+  return down.size + (down.has(track.host) ? 0 : 1) <= unavailable;
+}
+
+/** Nor is about to: it is not made worse by being taken out, and need not wait for its turn. */
+export function servesNobody(draft: Draft, track: HostTrack): boolean {
+  return draft.ofAll(notServing).has(track.host) && !draft.evidence.mayServe(track);
 }
 
 const comingBack = ({ rollout, evidence }: Draft): readonly string[] =>

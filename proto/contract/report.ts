@@ -18,6 +18,8 @@ export interface InstanceReport {
   readonly sinceMs: number;
   /** Wall clock, since when it has passed its readiness probe without a break; 0 when it does not now. */
   readonly healthySinceMs: number;
+  /** This run of it has passed its readiness probe before, as far as the agent's core has seen. */
+  readonly wasReady: boolean;
   readonly pid: number;
   readonly address: string;
   readonly port: number;

@@ -6,7 +6,7 @@ import type { Commander } from "./commands.ts";
 import { SERVICE } from "./documents.ts";
 import type { FaultKind } from "./faults.ts";
 import { blame } from "./losses.ts";
-import type { Blame } from "./losses.ts";
+import type { Blame, Seen } from "./losses.ts";
 import type { Episode } from "./schedule.ts";
 import type { Rest } from "./settle.ts";
 import { told } from "./settle.ts";
@@ -42,6 +42,7 @@ export interface Played {
   readonly startedAtMs: number;
   readonly losses: () => readonly LossRecord[];
   readonly strikes: () => readonly Strike[];
+  readonly seen: () => readonly Seen[];
 }
 
 /** The agents' last counts, and the grace in which Baton's books wait for a loss's explanation. */
@@ -66,7 +67,7 @@ export async function judge(played: Played): Promise<Judged> {
 
   const [gateways, hosts] = [new Set(topology.roster.gateways), new Set(topology.roster.hosts)];
   const crashes = commander.deployments.some(({ behaviour }) => behaviour.startsWith("crash-after"));
-  const blamed = blame(played.losses(), played.strikes(), { gateways, hosts, crashes });
+  const blamed = blame(played.losses(), played.strikes(), { gateways, hosts, crashes, seen: played.seen() });
   const unexplained = blamed.filter(({ by }) => by === "");
   for (const { loss } of unexplained.slice(0, 5)) wrong.push(`a loss that no fault explains: ${JSON.stringify(loss)}`);
   if (unexplained.length > 5) wrong.push(`${String(unexplained.length)} losses that no fault explains`);

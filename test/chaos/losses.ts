@@ -12,7 +12,14 @@
  */
 import type { LossRecord } from "../loss/ledger.ts";
 import { FAULTS } from "./faults.ts";
+import type { FaultKind } from "./faults.ts";
 import type { Strike } from "./strikes.ts";
+import type { Look } from "./watch.ts";
+
+/** What was true of the hosts at a moment, and how many of them a policy in play allowed out. */
+export interface Seen extends Pick<Look, "atMs" | "serves" | "routed"> {
+  readonly maxOut: number;
+}
 
 export interface Blame {
   readonly loss: LossRecord;
@@ -31,8 +38,11 @@ const SLACK_MS = 100;
 /** Orphaned workers finish for so long (agent/keeper/times.ts); what was lost just before was not reported yet. */
 const ORPHANS_MS = 10_000;
 const UNREPORTED_MS = 500;
-/** An agent that was killed serves again within so long of its start, on a busy machine. */
+/** Who was killed serves again within so long of its start, on a busy machine; sooner when it was seen to. */
 const BACK_MS = 10_000;
+/** A look takes so long: what it saw may be from before the strike. */
+const LOOKED_MS = 300;
+const KILLS = new Set<FaultKind>(["kill-keeper", "kill-machine", "kill-app"]);
 /** Node's default, which the demo app has. */
 const APP_KEEPS_MS = 5_000;
 const RESET = /^502 baton-error: upstream_reset/;
@@ -42,6 +52,8 @@ const NOBODY = /^50[23] baton-error: (connect_failed|no_instance)/;
 export interface Around {
   readonly gateways: ReadonlySet<string>;
   readonly hosts: ReadonlySet<string>;
+  /** Oldest first. */
+  readonly seen: readonly Seen[];
   /** A version that dies by itself is, or was, to be rolled out. */
   readonly crashes: boolean;
 }
@@ -64,8 +76,8 @@ export function blame(losses: readonly LossRecord[], strikes: readonly Strike[],
         return { loss, by, uncounted: true, unread: false };
       }
     }
-    if (NOBODY.test(loss.detail) && nobodyThere(loss, strikes, around.hosts)) {
-      return { loss, by: "every host killed at once", uncounted: false, unread: false };
+    if (NOBODY.test(loss.detail) && nobodyThere(loss, strikes, around)) {
+      return { loss, by: "every host killed, or out for its update, at once", uncounted: false, unread: false };
     }
     const stalled = strikes.find((strike) => partedWith(loss, strike));
     if (stalled !== undefined) {
@@ -94,21 +106,39 @@ function partedWith({ detail, atMs: ended, afterMs }: LossRecord, { fault, atMs,
   return ended - afterMs <= endedAtMs && ended >= endedAtMs - SLACK_MS && ended <= endedAtMs + FELT_MS;
 }
 
-/** Was there a moment of it when every host had been killed, and was not back? */
-function nobodyThere(
-  { atMs: ended, afterMs }: LossRecord,
-  strikes: readonly Strike[],
-  hosts: ReadonlySet<string>,
-): boolean {
-  const away = strikes.filter(({ fault }) => fault.kind === "kill-keeper" || fault.kind === "kill-machine");
-  const moments = away.map(({ atMs }) => Math.max(atMs, ended - afterMs)).filter((moment) => moment <= ended);
-  return moments.some((moment) =>
-    [...hosts].every((host) =>
-      away.some(({ victim, atMs, endedAtMs }) => {
-        return victim === host && atMs <= moment && moment <= (endedAtMs ?? Infinity) + BACK_MS;
-      }),
-    ),
-  );
+/**
+ * Was there a moment of it when every host had been killed and was not back, but for those that the rollout had out of
+ * routing, no more of them than its policy allows? That it took nobody out who served is judged elsewhere (invariants.ts).
+ */
+function nobodyThere({ atMs: ended, afterMs }: LossRecord, strikes: readonly Strike[], around: Around): boolean {
+  const kills = strikes.filter(({ fault }) => KILLS.has(fault.kind));
+  const moments = kills.map(({ atMs }) => Math.max(atMs, ended - afterMs)).filter((moment) => moment <= ended);
+  return moments.some((moment) => {
+    const there = [...around.hosts].filter(
+      (host) =>
+        !kills.some((kill) => {
+          return kill.victim === host && kill.atMs <= moment && moment <= backAt(kill, around.seen);
+        }),
+    );
+    const { length } = there;
+    return length === 0 || (length < around.hosts.size && outForUpdate(there, moment, around.seen));
+  });
+}
+
+function backAt({ victim, atMs, endedAtMs }: Strike, seen: readonly Seen[]): number {
+  const ended = endedAtMs ?? Infinity;
+  const again = seen.find((look) => look.atMs > Math.max(atMs, ended) + LOOKED_MS && look.serves.get(victim) === true);
+  return Math.min(ended + BACK_MS, again?.atMs ?? Infinity);
+}
+
+/** In the look before that moment, or in the one after it. */
+function outForUpdate(hosts: readonly string[], moment: number, seen: readonly Seen[]): boolean {
+  const around = [seen.findLast(({ atMs }) => atMs <= moment), seen.find(({ atMs }) => atMs > moment)];
+  return around.some((look) => {
+    if (look === undefined || hosts.length > look.maxOut) return false;
+    const tables = [...look.routed.values()].filter((table) => table !== null);
+    return tables.length > 0 && hosts.every((host) => tables.every((table) => !table.includes(host)));
+  });
 }
 
 function inFlight({ atMs: ended, afterMs }: LossRecord, { atMs, struckAtMs }: Strike): boolean {

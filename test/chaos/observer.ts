@@ -5,6 +5,7 @@ import { maxOut, SERVICE } from "./documents.ts";
 import { Epochs } from "./epochs.ts";
 import { Invariants } from "./invariants.ts";
 import type { Judgements } from "./invariants.ts";
+import type { Seen } from "./losses.ts";
 import type { Strikes } from "./strikes.ts";
 import type { Topology } from "./topology.ts";
 import { look } from "./watch.ts";
@@ -23,7 +24,7 @@ export class Observer {
   readonly #invariants: Invariants;
   /** Versions that rollouts were seen to go to, and when last. */
   readonly #moving = new Map<string, number>();
-  #looks = 0;
+  readonly #seen: Seen[] = [];
   #stopping = false;
   #running: Promise<void> = Promise.resolve();
 
@@ -40,7 +41,12 @@ export class Observer {
 
   get judgements(): Judgements & { readonly looks: number; readonly applied: number; readonly epochs: number } {
     const { seen: applied, epochs } = this.#epochs;
-    return { looks: this.#looks, ...this.#invariants.judgements, applied, epochs: epochs.size };
+    return { looks: this.#seen.length, ...this.#invariants.judgements, applied, epochs: epochs.size };
+  }
+
+  /** What was seen, oldest first. */
+  since(ms: number): readonly Seen[] {
+    return this.#seen.filter(({ atMs }) => atMs >= ms);
   }
 
   /** Resolves after the first look. */
@@ -66,9 +72,10 @@ export class Observer {
 
   async #look(): Promise<void> {
     const now = await look(this.#topology);
-    this.#looks += 1;
     const { said } = this.#commander;
     const around = { strikes: this.#strikes.all, maxOut: this.#maxOut(now), said };
+    const { atMs, serves, routed } = now;
+    this.#seen.push({ atMs, serves, routed, maxOut: around.maxOut });
     for (const sentence of [...this.#invariants.judge(now, around), ...this.#epochs.look()]) this.#broken(sentence);
   }
 

@@ -107,7 +107,7 @@ export class Run {
       for (const planned of schedule) {
         const over = Date.now() - began > this.#options.minutes * 60_000;
         if (over || this.#wrong.length > 0 || this.#signal.aborted) break;
-        await this.#unlessInterrupted(this.#episode(planned, { topology, commander, strikes, traffic }));
+        await this.#unlessInterrupted(this.#episode(planned, { topology, commander, strikes, traffic, observer }));
       }
     } finally {
       clearInterval(progress);
@@ -140,6 +140,7 @@ export class Run {
       readonly commander: Commander;
       readonly strikes: Strikes;
       readonly traffic: Traffic;
+      readonly observer: Observer;
     },
   ): Promise<void> {
     const { topology, commander, strikes } = cluster;
@@ -165,6 +166,7 @@ export class Run {
       ...{ planned, topology, commander, rest, known, before, startedAtMs },
       losses: () => this.#losses.slice(from.losses),
       strikes: () => strikes.all.slice(from.strikes),
+      seen: () => cluster.observer.since(startedAtMs),
     });
     this.#judged.push(judged);
     this.#journal.say("judged", { ...judged });

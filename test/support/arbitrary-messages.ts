@@ -97,6 +97,7 @@ const instanceArb: fc.Arbitrary<InstanceReport> = fc.record({
   state: fc.constantFrom(...INSTANCE_STATES),
   sinceMs: countArb,
   healthySinceMs: countArb,
+  wasReady: fc.boolean(),
   pid: fc.nat(),
   address: fc.constantFrom("", "127.0.0.1", "::1"),
   port: fc.oneof(portArb, fc.constant(0)),

@@ -133,6 +133,7 @@ export const instance = (id: string, changes: Partial<InstanceReport> = {}): Ins
   state: "serving",
   sinceMs: 1,
   healthySinceMs: 1,
+  wasReady: true,
   pid: 1,
   address: "127.0.0.1",
   port: 1,

@@ -145,6 +145,7 @@ export class Instance {
       ...{ id, service, revision, version, state, address, port, restarts, exit, inFlight, started },
       sinceMs: this.sinceMs,
       healthySinceMs: this.view().ready ? (this.#health?.sinceMs ?? 0) : 0,
+      wasReady: this.view().wasReady,
       pid: this.#life.kind === "running" || this.#life.kind === "stopping" ? this.#life.pid : 0,
       reason: this.#because(state),
       output: healthy || this.#record.run.kind === "external" ? [] : this.#world.output.tail(id),

@@ -42,6 +42,8 @@ export interface SimInstance {
   everUp: boolean;
   /** What the agent has found by probing, and reports. */
   healthySince: number;
+  /** Since its last start, as far as this core knows. */
+  wasReady: boolean;
   mode: AssignedRevision["mode"];
   weight: number;
   /** Not named any more: drains, then stops. */
@@ -252,7 +254,17 @@ export class SimAgent {
   #add({ revision, version, mode, weight }: AssignedRevision): void {
     const instance: SimInstance = {
       ...{ id: `${this.name}-r${revision}-${this.#ids++}`, revision, version, run: 0, state: "running", up: false },
-      ...{ everUp: false, healthySince: 0, mode, weight, leaving: false, drainSince: 0, restarts: 0, exit: null },
+      ...{
+        everUp: false,
+        healthySince: 0,
+        wasReady: false,
+        mode,
+        weight,
+        leaving: false,
+        drainSince: 0,
+        restarts: 0,
+        exit: null,
+      },
       ...{ inFlight: 0, requests: new Set() },
     };
     this.instances.push(instance);
@@ -292,6 +304,7 @@ export class SimAgent {
 
   #probed(instance: SimInstance): void {
     instance.healthySince = this.#world.time.now();
+    instance.wasReady = true;
     this.changed();
   }
 
@@ -303,6 +316,7 @@ export class SimAgent {
     instance.exit = { code: 3, signal: null };
     instance.up = false;
     instance.healthySince = 0;
+    instance.wasReady = false;
     this.changed();
     const run = instance.run;
     this.#world.time.after(RESTART_AFTER_MS, () => {
@@ -447,6 +461,7 @@ export class SimAgent {
     for (const instance of this.instances) {
       if (instance.healthySince === 0) continue;
       instance.healthySince = 0;
+      instance.wasReady = false;
       const { run } = instance;
       this.#world.time.after(100 + integer(this.#world.random, 300), () => {
         if (instance.run === run && instance.up) this.#probed(instance);
@@ -487,10 +502,10 @@ const NO_TRAFFIC: TrafficReport = {
 };
 
 function told(instance: SimInstance): InstanceReport {
-  const { id, revision, version, healthySince, restarts, exit, inFlight, state } = instance;
+  const { id, revision, version, healthySince, wasReady, restarts, exit, inFlight, state } = instance;
   return {
     ...{ service: SHOP, revision, version, id, state: stateOf(instance), sinceMs: 0, healthySinceMs: healthySince },
-    ...{ pid: 1, address: "127.0.0.1", port: 1, restarts, exit, output: [], inFlight, started: 0 },
+    ...{ wasReady, pid: 1, address: "127.0.0.1", port: 1, restarts, exit, output: [], inFlight, started: 0 },
     reason: state === "failed" ? "exited with 3" : healthySince === 0 ? "readiness: 503" : "",
   };
 }

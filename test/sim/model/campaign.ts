@@ -98,13 +98,14 @@ function play(world: World, chance: Chance, round: number, tell: (line: string) 
   tell(`${world.now} round ${round}: r${stable} → r${to} ${JSON.stringify(controller.revision(to).spec.strategy)}`);
   tell(`  ${JSON.stringify(world.behaviours.get(to) ?? GOOD)} ${JSON.stringify(strikes)}`);
   controller.deploy(to);
-  playStrikes(world, strikes, { newer, older: previous === 0 ? stable : previous });
+  const older = previous === 0 ? stable : previous;
+  playStrikes(world, strikes, { newer, older });
   for (const host of controller.hosts) if (host.adminState === "drain") controller.admin(host.name, "ready");
   world.laboratory.trouble = 0;
   const over = seeThrough(world);
   if (!over) world.violate(`stuck: ${world.describe()}`);
   const { service } = controller;
-  const nothingLost = mayLoseNothing(world, [stable, to, newer, service.stable], strikes);
+  const nothingLost = mayLoseNothing(world, [stable, to, newer, older, service.stable], strikes);
   // Whatever was promoted in spite of its faults has been mended, so that the next rollout finds a fleet at rest.
   world.behaviours.set(service.stable, GOOD);
   if (over) for (const text of comesToRest(world)) world.violate(text);

@@ -47,8 +47,10 @@ export function onApply(agent: SimAgent, next: AssignedService | null, truth: Tr
   const serving = [...was].filter(([revision, share]) => takes(share) && up(revision));
   const kept = serving.some(([revision]) => takes(will.get(revision)));
   const replaced = [...will].some(([revision, share]) => takes(share) && agent.everReady.has(revision));
-  // Its machine is just back, and what it was asked before that arrives now: what drains stands in at the agent.
-  const standsIn = agent.justBack && serving.some(([revision]) => will.get(revision)?.mode === "draining");
+  // Its machine is just back, and what it was asked before that arrives now: what drains stands in at the agent, and for
+  // what is left without a weight the other hosts do.
+  const standsIn =
+    agent.justBack && serving.some(([revision]) => (will.get(revision)?.mode ?? "standby") !== "standby");
   if (serving.length > 0 && !kept && !replaced && !standsIn && senders.length > 0) {
     found.push(`I1: ${agent.name} stops serving with nothing ready, while ${senders.join(", ")} sends to it`);
   }
@@ -124,7 +126,7 @@ export function onPlan(plan: Plan, truth: Truth): readonly string[] {
   return found;
 }
 
-/** I3: a host that serves goes out only while enough of the others do; one that is dead already may be taken out too. */
+/** I3: a host that serves, or starts, goes out only while enough of the others do; a dead one may be taken out too. */
 function outages({ before, after, context }: Plan, truth: Truth): readonly string[] {
   const counted = after.hosts.filter((track) => track.goal !== 0 && track.home !== 0);
   const routed = new Set(before.hosts.filter((track) => track.routed).map((track) => track.host));
@@ -133,9 +135,11 @@ function outages({ before, after, context }: Plan, truth: Truth): readonly strin
   const total = after.hosts.filter((track) => track.goal !== 0).length;
   const max = splitting(after) ? 0 : resolveCount(after.strategy.maxUnavailable, total, "down");
   return out.flatMap((track) => {
-    const agent = truth.agentNamed(track.host);
-    if (!serves(context.view.hosts[track.host]) && agent?.serves !== true) return [];
-    if (!serves(context.view.hosts[track.host])) return []; // it was not known yet that it serves again
+    const since = before.hosts.find((one) => one.host === track.host)?.sinceMs ?? 0;
+    const late = context.now >= since + before.strategy.healthyDeadlineMs;
+    const known = serves(context.view.hosts[track.host]);
+    // Not known to serve again, and not about to as far as was known.
+    if (!known && (late || !starts(context.view.hosts[track.host]))) return [];
     const others = counted.filter((one) => one.host !== track.host);
     const reported = others.filter((one) => !one.routed || !serves(context.view.hosts[one.host]));
     const truly = others.filter((one) => {
@@ -208,6 +212,10 @@ function promotion({ before, after, context }: Plan, truth: Truth): readonly str
 
 const hasReady = (view: HostView, revision: number): boolean =>
   view.instances.some((instance) => instance.revision === revision && instance.healthySinceMs > 0);
+function starts(view: HostView | undefined): boolean {
+  if (view?.lease !== "live" || view.adminState === "drain") return false;
+  return view.instances.some((one) => one.state === "starting" && one.exit === "" && !one.wasReady);
+}
 function serves(view: HostView | undefined): boolean {
   if (view?.lease !== "live" || view.adminState === "drain") return false;
   return view.instances.some((instance) => instance.healthySinceMs > 0 && instance.state === "serving");

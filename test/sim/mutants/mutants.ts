@@ -98,7 +98,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "control/rollout/window.ts",
-        text: "  return down.has(track.host) || down.size + 1 <= unavailable;",
+        text: "  return down.size + (down.has(track.host) ? 0 : 1) <= unavailable;",
         instead: "  return down.size >= 0;",
       },
       {
@@ -107,6 +107,18 @@ export const MUTANTS: readonly Mutant[] = [
         instead: "",
       },
       AVAILABILITY,
+    ],
+  },
+  {
+    name: "I3 starts",
+    invariant: "I3",
+    what: "a host that is about to serve is taken out as one that serves nobody",
+    edits: [
+      {
+        file: "control/rollout/evidence.ts",
+        text: '        return inTime && i.state === "starting" && i.exit === "" && !i.wasReady;',
+        instead: "        return false;",
+      },
     ],
   },
   {

@@ -2,10 +2,11 @@
 import { expect, test } from "vitest";
 import type { FaultKind } from "../../chaos/faults.ts";
 import { blame } from "../../chaos/losses.ts";
-import type { Blame } from "../../chaos/losses.ts";
+import type { Blame, Seen } from "../../chaos/losses.ts";
 import type { Strike } from "../../chaos/strikes.ts";
 import type { LossRecord } from "../../loss/ledger.ts";
 
+const NOBODY = "every host killed, or out for its update, at once";
 const loss = (began: number, ended: number, more: Partial<LossRecord> = {}): LossRecord => ({
   ...{ atMs: ended, afterMs: ended - began, id: "x", kind: "get", cause: "answer_cut", detail: "", version: "v1" },
   ...{ connectionAgeMs: 0, reuses: 0, idleMs: 0, bytesSent: 100, bytesReceived: 100 },
@@ -15,7 +16,7 @@ const strike = (kind: FaultKind, victim: string, atMs: number, endedAtMs: number
   fault: { atMs: 0, kind, victim, forMs: 0, pick: 0 },
   ...{ victim, what: "", atMs, struckAtMs: atMs + 50, endedAtMs },
 });
-const around = { gateways: new Set(["gateway-1"]), hosts: new Set(["host-1", "host-2"]), crashes: false };
+const around = { gateways: new Set(["gateway-1"]), hosts: new Set(["host-1", "host-2"]), seen: [], crashes: false };
 const one = (record: LossRecord, struck: Strike, more = around): Blame => blame([record], [struck], more)[0]!;
 
 test("what was in flight on a killed worker is its strike's", () => {
@@ -66,11 +67,32 @@ test("a version that crashes explains what it cut, and no refused connection", (
 test("that nobody could be sent to is explained when every host was killed, and by nothing less", () => {
   const refused = loss(12_000, 12_400, { cause: "proxy_error", detail: "502 baton-error: connect_failed; sent=0" });
   const both = [strike("kill-keeper", "host-1", 10_000, 12_500), strike("kill-machine", "host-2", 11_500)];
-  expect(blame([refused], both, around)[0]?.by).toBe("every host killed at once");
+  expect(blame([refused], both, around)[0]?.by).toBe(NOBODY);
   expect(blame([refused], both.slice(0, 1), around)[0]?.by).toBe("");
   expect(blame([refused], [strike("stop-machine", "host-1", 10_000, 12_500), both[1]!], around)[0]?.by).toBe("");
   expect(blame([{ ...refused, atMs: 40_000 }], both, around)[0]?.by).toBe("");
   expect(blame([{ ...refused, detail: "502 baton-error: upstream_reset" }], both, around)[0]?.by).toBe("");
+});
+
+test("one that was killed is back when it is seen to serve, and one out of routing was not to be sent to", () => {
+  const refused = loss(12_000, 12_400, { cause: "proxy_error", detail: "503 baton-error: no_instance; sent=0" });
+  const look = (atMs: number, serves: readonly string[], routed: readonly string[], maxOut = 1): Seen => ({
+    ...{ atMs, maxOut, routed: new Map([["gateway-1", routed]]) },
+    serves: new Map([...around.hosts].map((host) => [host, serves.includes(host)])),
+  });
+  const kills = [strike("kill-keeper", "host-1", 10_000), strike("kill-app", "host-2", 10_000)];
+  const by = (struck: readonly Strike[], ...seen: readonly Seen[]): string | undefined =>
+    blame([refused], struck, { ...around, seen })[0]?.by;
+  const none = look(11_900, [], ["host-1", "host-2"]);
+  expect(by(kills, none)).toBe(NOBODY);
+  expect(by(kills, look(11_900, ["host-1"], ["host-1", "host-2"]))).toBe("");
+  expect(by(kills, look(10_200, ["host-1"], ["host-1", "host-2"]), none)).toBe(NOBODY);
+  // One killed, the other out for its update: as long as that many may be.
+  const [killed] = kills as [Strike];
+  expect(by([killed], look(11_900, [], ["host-1"]), look(12_800, [], ["host-1", "host-2"]))).toBe(NOBODY);
+  expect(by([killed], look(11_900, [], ["host-1"], 0))).toBe("");
+  expect(by([killed], look(11_900, [], ["host-1", "host-2"]))).toBe("");
+  expect(by([], look(11_900, [], []))).toBe("");
 });
 
 test("an app that was stopped for longer than it keeps idle connections explains a reset as it wakes, and no other", () => {

@@ -21,6 +21,7 @@ const instance = (revision: number, healthySinceMs: number): InstanceReport => (
     state: "ready",
     sinceMs: 0,
     healthySinceMs,
+    wasReady: healthySinceMs > 0,
   },
   ...{ pid: 1, address: "127.0.0.1", port: 1, restarts: 2, exit: { code: 3, signal: null }, reason: "readiness: 503" },
   ...{ output: ["no database"], inFlight: 0, started: 0 },

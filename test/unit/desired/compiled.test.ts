@@ -80,7 +80,13 @@ class World {
     switch (it.kind) {
       case "view": {
         const instances = it.runs.map((n) => ({
-          ...{ id: `i${n}`, revision: n, state: it.state, healthySinceMs: it.state === "starting" ? 0 : 1 },
+          ...{
+            id: `i${n}`,
+            revision: n,
+            state: it.state,
+            healthySinceMs: it.state === "starting" ? 0 : 1,
+            wasReady: it.state !== "starting",
+          },
           ...{ restarts: 0, inFlight: it.inFlight, exit: "", reason: "" },
         }));
         const view: HostView = {

@@ -20,6 +20,7 @@ export function instance(revisionNumber: number, patch: Partial<InstanceView> = 
     revision: revisionNumber,
     state,
     healthySinceMs: state === "starting" || state === "failed" ? 0 : 500,
+    wasReady: state !== "starting" && state !== "failed",
     restarts: 0,
     inFlight: 0,
     exit: "",

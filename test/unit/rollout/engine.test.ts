@@ -163,6 +163,32 @@ group("what stops it (I6)", () => {
     expect(bench.track("b").stage).toBe("done");
   });
 
+  test("a rollback without surge takes out who serves nobody at once, and leaves who is about to serve where it is", () => {
+    const bench = new Bench({ strategy: { maxSurge: count(0), maxUnavailable: count(1), minHealthyMs: 0 } });
+    const crashed = instance(2, { state: "failed", exit: "signal SIGKILL", restarts: 1 });
+    for (const host of ["a", "b"]) {
+      while (bench.track(host).stage !== "stopping") bench.step();
+      bench.runs(host, instance(1, { state: "stopped" })).rest();
+      bench.runs(host, instance(2, { state: "ready" })).rest();
+      bench.runs(host, instance(2));
+    }
+    while (bench.track("c").stage === "waiting") bench.step();
+    // b's agent has just started anew; then a's instance exits.
+    bench
+      .runs("b", instance(2, { state: "starting" }))
+      .runs("a", crashed)
+      .rest();
+    expect(bench.rollout.stage.kind).toBe("rolling-back");
+    expect(bench.track("a").routed).toBe(false);
+    expect(bench.track("b")).toMatchObject({ routed: true, stage: "waiting", waitingFor: "for its turn" });
+    // Once the others serve again it goes, as it would if it exited now.
+    for (const host of ["a", "c"]) {
+      bench.runs(host, instance(1, { state: "ready" })).rest();
+      bench.runs(host, instance(1)).rest();
+    }
+    expect(bench.track("b").routed).toBe(false);
+  });
+
   test("readiness that is gone for a moment, as when an agent's core restarts, is no failure", () => {
     const bench = shifted();
     bench

@@ -57,6 +57,24 @@ test("I3: no host goes out when as many as are allowed do not serve already", ()
   expect(plan(bench, { a: { routed: false } })).toContain("I3");
 });
 
+test("I3: a host that starts is not one that serves nobody: it goes out when there is room for it, and no sooner", () => {
+  const bench = new Bench({ strategy: { maxSurge: count(0), maxUnavailable: count(1) } });
+  bench.runs("b", instance(1, { state: "starting" }));
+  expect(plan(bench, { b: { routed: false } })).toEqual([]);
+  bench.runs("c", instance(1, { state: "failed", exit: "exit code 1" }));
+  expect(plan(bench, { c: { routed: false } })).toEqual([]);
+  expect(plan(bench, { b: { routed: false } })).toContain("I3");
+  expect(plan(bench, { b: { routed: false }, c: { routed: false } })).toContain("I3");
+  // What has exited, was ready before, or has taken longer than it may, is not about to serve.
+  bench.runs("b", instance(1, { state: "starting", exit: "exit code 1" }));
+  expect(plan(bench, { b: { routed: false } })).toEqual([]);
+  bench.runs("b", instance(1, { state: "starting", wasReady: true }));
+  expect(plan(bench, { b: { routed: false } })).toEqual([]);
+  bench.runs("b", instance(1, { state: "starting" }));
+  bench.now += bench.rollout.strategy.healthyDeadlineMs;
+  expect(plan(bench, { b: { routed: false } })).toEqual([]);
+});
+
 test("I4: neither epoch nor change goes back", () => {
   const bench = new Bench().rest();
   expect(plan(bench, {}, { change: bench.rollout.change })).toContain("I4");

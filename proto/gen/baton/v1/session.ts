@@ -188,6 +188,7 @@ export interface InstanceReport {
   output: string[];
   inFlight: bigint;
   started: bigint;
+  wasReady: boolean;
 }
 
 export interface ExitInfo {
@@ -1700,6 +1701,7 @@ function createBaseInstanceReport(): InstanceReport {
     output: [],
     inFlight: 0n,
     started: 0n,
+    wasReady: false,
   };
 }
 
@@ -1764,6 +1766,9 @@ export const InstanceReport: MessageFns<InstanceReport> = {
         throw new globalThis.Error("value provided for field message.started of type uint64 too large");
       }
       writer.uint32(128).uint64(message.started);
+    }
+    if (message.wasReady !== false) {
+      writer.uint32(136).bool(message.wasReady);
     }
     return writer;
   },
@@ -1907,6 +1912,14 @@ export const InstanceReport: MessageFns<InstanceReport> = {
             }
 
             message.started = reader.uint64() as bigint;
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.wasReady = reader.bool();
             continue;
           }
         }
