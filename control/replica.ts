@@ -48,7 +48,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Desk> {
     const silent = { event: () => undefined, report: () => undefined, lost: () => undefined };
     const news: FleetNews = { ...silent, changed: () => loop.heard() };
     const fleet = new Fleet(
-      { clock, log, leaseMs, reportEveryMs, news },
+      { clock, log, leaseMs, reportEveryMs, news, asks: false },
       state.hosts.map((host) => host.name),
     );
     const metrics = controlMetrics({ registry, fleet, books, clock }, false);

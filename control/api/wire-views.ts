@@ -98,7 +98,8 @@ export function hostView(shown: Shown, host: Host): wire.HostView {
   const { fleet, clock } = shown;
   const agent = fleet.agent(host.name);
   const lease = agent === undefined ? "lost" : fleet.leaseOf(agent);
-  const { sync, reason, sinceMs } = syncOf(agent, lease, clock);
+  const heard = heardAt(agent, clock);
+  const { sync, reason, sinceMs } = syncOf(agent, { lease, heard, clock });
   const report = agent?.report ?? null;
   const asked = agent?.asked ?? agent?.applied;
   return {
@@ -119,7 +120,7 @@ export function hostView(shown: Shown, host: Host): wire.HostView {
     syncSinceMs: BigInt(Math.round(sinceMs)),
     askedEpoch: BigInt(asked?.epoch ?? 0),
     askedGeneration: BigInt(asked?.generation ?? 0),
-    heardAtMs: BigInt(Math.round(heardAt(agent, clock))),
+    heardAtMs: BigInt(Math.round(heard)),
     peer: agent?.session?.peer ?? "",
     held: agent?.held ?? "",
     refused: agent?.parked?.why ?? "",
@@ -129,13 +130,11 @@ export function hostView(shown: Shown, host: Host): wire.HostView {
 /** What was confirmed by a host that nothing is heard of any more says nothing of what it does now. */
 function syncOf(
   agent: Agent | undefined,
-  lease: Lease,
-  clock: Clock,
+  { lease, heard, clock }: { readonly lease: Lease; readonly heard: number; readonly clock: Clock },
 ): { readonly sync: Sync; readonly reason: string; readonly sinceMs: number } {
   if (agent === undefined) return { sync: "NOT_SENT", reason: "never heard of", sinceMs: 0 };
   const said = { ...agent.sync(clock.monotonic()), sinceMs: agent.syncSinceMs };
   if (lease !== "lost" || said.sync !== "SYNCED") return said;
-  const heard = heardAt(agent, clock);
   const reason = heard === 0 ? "nothing is heard of it" : "nothing is heard of it any more";
   return { sync: "STALE", reason, sinceMs: heard };
 }

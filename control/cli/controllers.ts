@@ -33,7 +33,7 @@ export function askEach(options: CommonOptions): Promise<readonly Asked[]> {
   );
 }
 
-/** The same, the leading one in front: what hosts refused is known to it alone. */
+/** The same, the leading one in front: the others do not know yet what it has just sent. */
 export async function leaderFirst(options: CommonOptions): Promise<CommonOptions> {
   if (options.controller.length === 1) return options;
   const leading = (await askEach(options)).find(({ info }) => info?.role === "leader")?.address;

@@ -144,6 +144,13 @@ export class Agent {
     return true;
   }
 
+  /** It refused what another controller, which leads, has asked of it: known here by the hash of what it is to have. */
+  overheard({ hash, why }: Rejected): void {
+    if (this.wanted?.hash !== hash || this.applied?.hash === hash) return;
+    this.parked = { hash, services: this.wanted.hashes, why };
+    this.#touched(this);
+  }
+
   /** Answers what it adds; null for one that is a replay, which changes nothing. */
   reported(report: Report, nowMs: Millis): News | null {
     const before = this.report;

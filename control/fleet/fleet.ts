@@ -34,6 +34,8 @@ export interface FleetOptions {
   readonly log: Log;
   readonly news: FleetNews;
   readonly leaseMs: Millis;
+  /** False for a controller that follows: what agents answer was asked by another. */
+  readonly asks?: boolean;
   /** Of a small fleet; a great one reports less often (pace.ts). */
   readonly reportEveryMs?: Millis;
 }
@@ -193,7 +195,8 @@ export class Fleet {
         break;
       }
       case "rejected":
-        if (agent.refused(message.rejected)) {
+        if (this.#options.asks === false) agent.overheard(message.rejected);
+        else if (agent.refused(message.rejected)) {
           const { generation, why } = message.rejected;
           news.event("assignment_rejected", agent.name, `${agent.name} refused generation ${generation}: ${why}`);
         }

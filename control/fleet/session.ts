@@ -2,7 +2,7 @@
  * The controller's end of one agent's stream: wire messages in and out, checked at the edge, and nothing else. The
  * agent speaks first, within `HELLO_MS`; what it may not say ends the stream with one sentence in its log.
  *
- * Out  a write that does not go out at once is waited for; meanwhile only the newest assignment is kept (backpressure).
+ * Out  outbox.ts
  * In   messages are taken in order, one after the other, because hello may wait for the store.
  */
 import { status } from "@grpc/grpc-js";
@@ -17,6 +17,7 @@ import type { Log } from "../../proto/kernel/log.ts";
 import type { Random } from "../../proto/kernel/random.ts";
 import type { Agent, SessionPort } from "./agent.ts";
 import type { Fleet } from "./fleet.ts";
+import { Outbox } from "./outbox.ts";
 
 const HELLO_MS = 10_000;
 /** Counted up by one a start, an epoch never comes near; above it there would soon be none left. */
@@ -44,8 +45,7 @@ class Session implements SessionPort {
   readonly #call: SessionStream;
   readonly #options: SessionOptions;
   #agent: Agent | null = null;
-  #waiting: ControllerMessage[] = [];
-  #blocked = false;
+  readonly #out: Outbox;
   #ended = false;
   #taken: Promise<void> = Promise.resolve();
   #helloTimer: Timer | null = null;
@@ -53,6 +53,7 @@ class Session implements SessionPort {
   constructor(call: SessionStream, options: SessionOptions) {
     this.id = sessionId(options.random);
     this.#call = call;
+    this.#out = new Outbox((message) => this.#ended || call.write(encodeControllerMessage(message)));
     this.peer = call.getPeer();
     this.#options = options;
   }
@@ -65,10 +66,7 @@ class Session implements SessionPort {
     call.on("data", (message: wire.AgentMessage) => {
       this.#taken = this.#taken.then(() => this.#take(message)).catch((error: unknown) => this.#broken(error));
     });
-    call.on("drain", () => {
-      this.#blocked = false;
-      this.#pump();
-    });
+    call.on("drain", () => this.#out.drained());
     call.on("end", () => this.#gone(true));
     call.on("cancelled", () => this.#gone(false));
     call.on("error", () => this.#gone(false));
@@ -76,18 +74,13 @@ class Session implements SessionPort {
   }
 
   send(message: ControllerMessage): void {
-    if (this.#ended) return;
-    // One assignment is in flight at most, so a waiting older one was never seen: the newer stands for it.
-    if (message.kind === "assignment") this.#waiting = this.#waiting.filter((m) => m.kind !== "assignment");
-    this.#waiting.push(message);
-    this.#pump();
+    if (!this.#ended) this.#out.send(message);
   }
 
   end(why: string): void {
     if (this.#ended) return;
     this.#options.log.info({ session: this.id, host: this.#agent?.name }, `session ended: ${why}`);
-    this.#blocked = false;
-    this.#pump();
+    this.#out.drained();
     this.#gone(true);
   }
 
@@ -147,14 +140,6 @@ class Session implements SessionPort {
   /** Asked anew after a wait: it may have ended meanwhile. */
   #isEnded(): boolean {
     return this.#ended;
-  }
-
-  #pump(): void {
-    while (!this.#blocked && !this.#ended) {
-      const next = this.#waiting.shift();
-      if (next === undefined) return;
-      this.#blocked = !this.#call.write(encodeControllerMessage(next));
-    }
   }
 
   #fail(code: status, why: string): void {

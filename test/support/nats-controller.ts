@@ -40,7 +40,7 @@ export class NatsController implements AsyncDisposable {
     const event = (kind: string, host: string, message: string): void =>
       void this.events.push(`${kind} ${host}: ${message}`);
     const news = { changed: () => this.#soon(leading), event, report: () => undefined, lost: () => undefined };
-    this.fleet = new Fleet({ ...ambient, news, leaseMs: 1_000, reportEveryMs }, known);
+    this.fleet = new Fleet({ ...ambient, news, leaseMs: 1_000, reportEveryMs, asks: leading }, known);
     this.sessions = serveNatsSessions({
       ...{ ...ambient, link, names: natsNames(cluster), fleet: this.fleet, event, leading },
       controller: `controller-${epoch}`,

@@ -22,7 +22,6 @@ const HELP = `
   STALE     it has something older, or nothing is heard of it
   NOT SENT  nothing was sent to it yet
   REJECTED  it refused what it was sent, and keeps what it had; it is asked again once something else is wanted
-            (a controller that follows does not know of it, and shows STALE: of several addresses the leader is asked)
 
 Exit code: 0 only if every host that is shown is SYNCED, else 1; 4 when --timeout passed before they were.`;
 

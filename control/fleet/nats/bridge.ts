@@ -6,7 +6,7 @@
  *          applied by now, and the agent is told by a second Welcome. Its stream stays.
  * Loss     core NATS may lose what a stream would not: the hello is said until it is welcomed, a rejection with each
  *          report until something else is asked; reports say what is applied.
- * Out      a write that does not go out at once is waited for; meanwhile only the newest assignment is kept.
+ * Out      ../outbox.ts
  */
 import { status } from "@grpc/grpc-js";
 import type { ServerDuplexStream } from "@grpc/grpc-js";
@@ -29,6 +29,7 @@ import type * as wire from "../../../proto/gen/baton/v1/session.ts";
 import type { Clock, Millis, Timer } from "../../../proto/kernel/clock.ts";
 import type { Log } from "../../../proto/kernel/log.ts";
 import type { Random } from "../../../proto/kernel/random.ts";
+import { Outbox } from "../outbox.ts";
 
 export interface BridgeOptions {
   readonly link: NatsLink;
@@ -64,22 +65,19 @@ export class Bridge {
   #deadline: Timer | null;
   #again: Timer | null = null;
   #greet: Timer | null = null;
-  #waiting: ControllerMessage[] = [];
-  #blocked = false;
+  readonly #out: Outbox;
   #ended = false;
 
   constructor(stream: AgentStream, options: BridgeOptions, closed: (bridge: Bridge) => void) {
     this.#stream = stream;
     this.#options = options;
     this.#closed = closed;
+    this.#out = new Outbox((message) => this.#ended || stream.write(encodeControllerMessage(message)));
     this.#deadline = options.clock.after(HELLO_MS, () => {
       this.#fail(status.DEADLINE_EXCEEDED, `no hello within ${HELLO_MS} ms`);
     });
     stream.on("data", (message: wire.AgentMessage) => this.#take(message));
-    stream.on("drain", () => {
-      this.#blocked = false;
-      this.#pump();
-    });
+    stream.on("drain", () => this.#out.drained());
     stream.on("end", () => this.#gone(true));
     for (const event of ["cancelled", "error", "close"]) stream.on(event, () => this.#gone(false));
   }
@@ -97,7 +95,7 @@ export class Bridge {
 
   leave(reason: string, withinMs: Millis): void {
     if (this.#ended) return;
-    this.#blocked = false;
+    this.#out.drained();
     this.#send({ kind: "reconnect", reconnect: { withinMs, reason } });
     this.#gone(true);
   }
@@ -242,18 +240,7 @@ export class Bridge {
   }
 
   #send(message: ControllerMessage): void {
-    if (this.#ended) return;
-    if (message.kind === "assignment") this.#waiting = this.#waiting.filter((m) => m.kind !== "assignment");
-    this.#waiting.push(message);
-    this.#pump();
-  }
-
-  #pump(): void {
-    while (!this.#blocked && !this.#ended) {
-      const next = this.#waiting.shift();
-      if (next === undefined) return;
-      this.#blocked = !this.#stream.write(encodeControllerMessage(next));
-    }
+    if (!this.#ended) this.#out.send(message);
   }
 
   #fail(code: status, details: string): void {

@@ -326,6 +326,29 @@ test.concurrent("C7: what is applied is known though the answer was lost: the re
   await until("a report confirms it", () => controller.fleet.agent("host-1")?.inFlight === null);
 });
 
+test.concurrent(
+  "a controller that follows knows what was refused too, until it is taken or something else is asked",
+  async () => {
+    const here = fleet();
+    await using controller = here.controller();
+    await using follower = here.controller({ leading: false });
+    using agent = here.agent();
+    agent.decide = () => "no room";
+    await until("both hear it", () => controller.live("host-1") && follower.live("host-1"));
+    const at = (): unknown => follower.fleet.agent("host-1")?.sync(0);
+    follower.want("host-1", [shop(1)]);
+    controller.want("host-1", [shop(1)]);
+    await until("it is refused", () => controller.fleet.agent("host-1")?.sync(0).sync === "REJECTED");
+    await until("the follower has heard", () => follower.fleet.agent("host-1")?.parked !== null);
+    expect(at()).toEqual({ sync: "REJECTED", reason: "no room" });
+    expect(follower.events).toEqual([]);
+    agent.decide = () => null;
+    for (const one of [follower, controller]) one.want("host-1", [shop(2)]);
+    expect(at()).toMatchObject({ sync: "STALE" });
+    await until("it is taken", () => controller.synced("host-1") && follower.synced("host-1"));
+  },
+);
+
 test.concurrent("C2, C7: a rejection is said with each report until something else is asked", async () => {
   const here = fleet();
   await using controller = here.controller();
