@@ -61,14 +61,15 @@ export interface Around {
 export function blame(losses: readonly LossRecord[], strikes: readonly Strike[], around: Around): readonly Blame[] {
   // Of two that may have cut it, the later one: what the first one cut is told at once.
   const latest = strikes.toSorted((a, b) => b.atMs - a.atMs);
+  const stops = strikes.filter(({ fault }) => fault.kind === "stop-worker" || fault.kind === "stop-machine");
   return losses.map((loss) => {
     for (const strike of latest) {
       const { fault, victim } = strike;
       const { mayCut } = FAULTS[fault.kind];
       const atGateway = around.gateways.has(victim);
       const by = `${fault.kind} of ${victim}`;
-      if (mayCut.includes("in-flight") && inFlight(loss, strike)) {
-        const unread = loss.bytesReceived === 0 && loss.atMs - loss.afterMs >= strike.atMs - SLACK_MS;
+      if (mayCut.includes("in-flight") && inFlight(loss, strike, stops)) {
+        const unread = loss.bytesReceived === 0 && loss.atMs - loss.afterMs >= readUntil(strike, stops) - SLACK_MS;
         const own = atGateway && fault.kind === "kill-machine";
         return { loss, by, uncounted: own || orphaned(loss, strikes, around.gateways), unread };
       }
@@ -141,9 +142,25 @@ function outForUpdate(hosts: readonly string[], moment: number, seen: readonly S
   });
 }
 
-function inFlight({ atMs: ended, afterMs }: LossRecord, { atMs, struckAtMs }: Strike): boolean {
-  const began = ended - afterMs;
-  return began <= struckAtMs + SLACK_MS && ended >= atMs - SLACK_MS && ended <= struckAtMs + FELT_MS;
+function inFlight({ atMs: ended, afterMs }: LossRecord, strike: Strike, stops: readonly Strike[]): boolean {
+  const [began, { atMs, struckAtMs }] = [ended - afterMs, strike];
+  return began <= struckAtMs + SLACK_MS && ended >= atMs - SLACK_MS && ended <= feltAt(strike, stops) + FELT_MS;
+}
+
+/** Who was stopped meanwhile tells its clients of what was cut when it wakes. */
+function feltAt({ struckAtMs }: Strike, stops: readonly Strike[]): number {
+  const overlapping = stops.filter(
+    ({ atMs, endedAtMs }) => atMs <= struckAtMs + FELT_MS && (endedAtMs ?? 0) > struckAtMs,
+  );
+  return Math.max(struckAtMs, ...overlapping.map(({ endedAtMs }) => endedAtMs ?? 0));
+}
+
+/** Who is killed while it is stopped has read nothing since. */
+function readUntil({ victim, atMs: killed }: Strike, stops: readonly Strike[]): number {
+  const of = stops.filter(
+    (stop) => stop.victim === victim && stop.atMs <= killed && (stop.endedAtMs ?? Infinity) >= killed,
+  );
+  return Math.min(killed, ...of.map(({ atMs }) => atMs));
 }
 
 function refused({ cause, atMs: ended }: LossRecord, { atMs, endedAtMs }: Strike): boolean {

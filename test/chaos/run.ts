@@ -107,7 +107,11 @@ export class Run {
       for (const planned of schedule) {
         const over = Date.now() - began > this.#options.minutes * 60_000;
         if (over || this.#wrong.length > 0 || this.#signal.aborted) break;
-        await this.#unlessInterrupted(this.#episode(planned, { topology, commander, strikes, traffic, observer }));
+        await this.#unlessInterrupted(
+          this.#episode(planned, { topology, commander, strikes, traffic, observer }).catch((error: unknown) =>
+            this.#break(`episode ${String(planned.number)} could not be played: ${(error as Error).message}`),
+          ),
+        );
       }
     } finally {
       clearInterval(progress);

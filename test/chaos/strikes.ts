@@ -173,11 +173,15 @@ export class Strikes {
   }
 
   #onServersDisk(server: NatsPart, { kind }: PlannedFault): Act | string {
+    // One that starts again must not be killed while that is waited for.
+    if (this.#serversInUse.has(server)) return IN_TROUBLE;
     const act = this.#onDisk(server.name, kind === "disk-full");
     if (typeof act === "string") return act;
+    this.#serversInUse.add(server);
     const end = async (): Promise<void> => {
       await act.end();
       await mendServer(server);
+      this.#serversInUse.delete(server);
     };
     return { ...act, victim: server.name, end };
   }
@@ -187,8 +191,7 @@ export class Strikes {
     const byName = nats.find((server) => server.name === fault.victim);
     const first = fault.victim === "nats-leader" ? await this.#topology.natsLeader() : byName;
     if (first?.running !== true) return "it is down";
-    // One that starts again must not be killed while that is waited for.
-    if (this.#serversInUse.has(first)) return "it is in trouble already";
+    if (this.#serversInUse.has(first)) return IN_TROUBLE;
     const others = nats.filter((server) => server !== first && server.running && !this.#serversInUse.has(server));
     const also = fault.kind === "kill-nats-majority" ? others.slice(0, Math.floor(nats.length / 2)) : [];
     const all: readonly NatsPart[] = [first, ...also];
@@ -236,6 +239,7 @@ function stopped(pids: readonly number[]): Omit<Act, "victim"> | string {
   return { what: `pid ${pids.join(" ")}`, begin: all("SIGSTOP"), end: all("SIGCONT") };
 }
 
+const IN_TROUBLE = "it is in trouble already";
 const NO_PROCESS = "there is no such process now";
 
 function modeOf(kind: "cut" | "hole" | "delay" | "trickle", pick: number): RelayMode {

@@ -57,6 +57,26 @@ test("what a dying reader was sent is unread; what it had for long is not", () =
   expect(one(loss(9_950, 10_100, { bytesReceived: 9 }), struck).unread).toBe(false);
 });
 
+test("what a stopped gateway had in its hands of a killed worker is told when it wakes", () => {
+  const struck = strike("kill-worker", "host-2", 10_000);
+  const late = loss(9_000, 15_050);
+  const by = (...strikes: readonly Strike[]): string | undefined => blame([late], strikes, around)[0]?.by;
+  expect(by(struck)).toBe("");
+  expect(by(struck, strike("stop-worker", "gateway-1", 8_000, 15_000))).toBe("kill-worker of host-2");
+  expect(by(struck, strike("stop-worker", "gateway-1", 8_000, 11_000))).toBe("");
+  expect(by(struck, strike("stop-core", "gateway-1", 8_000, 15_000))).toBe("");
+});
+
+test("who is killed while it is stopped has read nothing since it was", () => {
+  const struck = strike("kill-worker", "gateway-1", 12_000);
+  const sent = loss(10_500, 12_050, { bytesReceived: 0 });
+  const unread = (...strikes: readonly Strike[]): boolean | undefined => blame([sent], strikes, around)[0]?.unread;
+  expect(unread(struck)).toBe(false);
+  expect(unread(struck, strike("stop-machine", "gateway-1", 10_000, 16_000))).toBe(true);
+  expect(unread(struck, strike("stop-machine", "gateway-1", 8_000, 11_000))).toBe(false);
+  expect(unread(struck, strike("stop-machine", "host-1", 10_000, 16_000))).toBe(false);
+});
+
 test("a version that crashes explains what it cut, and no refused connection", () => {
   const crashes = { ...around, crashes: true };
   const elsewhere = strike("hole", "host-1", 50_000);
