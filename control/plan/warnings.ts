@@ -14,7 +14,8 @@ export function warningsOf(input: PlanInput, told: Told): readonly string[] {
 
 function nowhere({ beginning }: PlanInput): string {
   if (beginning.hosts.length > 0) return "";
-  return "no host matches the placement: the rollout begins when one connects";
+  const until = beginning.from === null ? "" : `; until then ${beginning.from.version} serves where it does`;
+  return `no host matches the placement: the rollout begins when one connects${until}`;
 }
 
 function silent({ beginning, hosts, lost }: PlanInput): readonly string[] {

@@ -68,7 +68,7 @@ export function undecided(rollout: Rollout): string | null {
 }
 
 /** What the background analysis has yet to see before the version may have everything; null: nothing. */
-export function shortOfEvidence({ rollout }: Draft): string | null {
+export function shortOfEvidence(rollout: Rollout): string | null {
   const { analysis } = rollout.strategy;
   if (analysis === null || rollout.fastTrack || rollout.from === 0 || rollout.accepted.includes(BACKGROUND))
     return null;

@@ -18,6 +18,7 @@ import { hold, lift } from "./halt.ts";
 import { check } from "./invariants.ts";
 import { begun } from "./judge.ts";
 import { currentStep, formatWeight, programOf, programOver, splits } from "./program.ts";
+import { waitsForEvidence } from "./steps.ts";
 import { moving } from "./track.ts";
 import { settle } from "./settle.ts";
 import type { Context, Decision, Refused } from "./types.ts";
@@ -246,7 +247,7 @@ function promote(draft: Draft, full: boolean, actor: string): void {
   ) {
     draft.set({ step: { ...rollout.step, promoted: true } });
   }
-  accept(draft, full || rollout.pause?.reason === "Inconclusive");
+  accept(draft, full || rollout.pause?.reason === "Inconclusive" || waitsForEvidence(draft));
   const baking = rollout.stage.kind === "step" && rollout.stage.of === "baking";
   if (full || baking) draft.set({ skipBakes: true });
   for (const track of rollout.hosts.filter(moving)) {

@@ -1,8 +1,9 @@
 /** A rollout in words: its phase, the exit code of whoever waits for it, and one sentence that says how it goes on. */
 import { EXIT } from "../../proto/contract/limits.ts";
-import { formatDuration } from "../../proto/contract/units.ts";
+import { formatDuration, WHOLE } from "../../proto/contract/units.ts";
 import type { Millis } from "../../proto/kernel/clock.ts";
 import type { Pause, Phase, Rollout } from "../model/rollout.ts";
+import { shortOfEvidence } from "./analyses.ts";
 import { currentStep, programOf, programOver, stepText, warmMs } from "./program.ts";
 import { moving } from "./track.ts";
 import type { Context } from "./types.ts";
@@ -70,11 +71,13 @@ export function describe(rollout: Rollout, context: Described): string {
       return `Waits for ${stage.behind} to go back first (${stage.why}); \`baton rollout abort ${service}\` gives it up.`;
     case "pending":
     case "preparing":
-      if (hosts.length > 0) return `${service} is about to move from ${from} to ${to}.`;
-      return `No host matches the placement of ${service}: it begins when one connects, and \`baton rollout abort ${service}\` gives it up.`;
+      if (hosts.some(({ goal }) => goal !== 0)) return `${service} is about to move from ${from} to ${to}.`;
+      return `No host matches the placement of ${service} ${to}: it begins when one connects${rollout.from === 0 ? "" : `, and ${from} serves until then`}; \`baton rollout abort ${service}\` gives it up.`;
     case "step":
       if (programOf(rollout).length > 0 && !programOver(rollout)) return program(rollout, context);
       if (strategyKeepsWarm(rollout)) return warm(rollout, context);
+      if (stage.of === "baking" && shortOfEvidence(rollout) !== null && bakeLeftMs(rollout, context.now) === 0)
+        return `Every host serves ${to}; it waits for evidence (${shortOfEvidence(rollout) ?? ""}) before it is stable; \`baton rollout promote ${service}\` does not wait.`;
       if (stage.of === "baking")
         return `Every host serves ${to}; it is watched for ${bakeLeft(rollout, context.now)} more before it is stable; \`baton rollout promote ${service}\` does not wait.`;
       return `${done} of ${hosts.length} hosts serve ${to}; ${waits(rollout)}; \`baton rollout abort ${service}\` goes back to ${from}.`;
@@ -127,7 +130,7 @@ function program(rollout: Rollout, context: Described): string {
   if (at === undefined) return "";
   const where = `Step ${step.index + 1} of ${programOf(rollout).length}, ${stepText(at)}`;
   const on = `\`baton rollout promote ${service}\` does not wait, \`baton rollout abort ${service}\` goes back`;
-  if (step.sinceMs === 0) return `${where}: ${waits(rollout)} before it begins; ${on}.`;
+  if (step.sinceMs === 0) return `${where}: ${before(rollout)} before it begins; ${on}.`;
   if (step.confirmedAtMs === 0) return `${where}: waits for every host to confirm it (${waits(rollout)}); ${on}.`;
   switch (at.kind) {
     case "pause": {
@@ -145,20 +148,33 @@ function program(rollout: Rollout, context: Described): string {
   }
 }
 
+/** What a step waits for; the last one for the background analysis too, when no host is what it waits for. */
+function before(rollout: Rollout): string {
+  const hosts = waits(rollout);
+  const short = shortOfEvidence(rollout);
+  const at = currentStep(rollout);
+  const last = at?.kind === "setWeight" && at.weight === WHOLE;
+  return hosts === UNDER_WAY && last && short !== null ? `waits for evidence (${short})` : hosts;
+}
+
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
+const UNDER_WAY = "under way";
 
 function waits(rollout: Rollout): string {
   const waiting = rollout.hosts.filter((track) => track.stage !== "done" && track.waitingFor !== "");
   const first = waiting.filter(moving);
   const shown = (first.length > 0 ? first : waiting).map((track) => `${track.host} ${track.waitingFor}`);
-  return shown.length === 0 ? "under way" : `waits: ${list(shown)}`;
+  return shown.length === 0 ? UNDER_WAY : `waits: ${list(shown)}`;
 }
 
 /** What is left of the final bake, in whole seconds. */
-function bakeLeft(rollout: Rollout, now: Millis): string {
-  const lastMoved = Math.max(...rollout.hosts.map((track) => track.sinceMs));
-  const left = Math.max(0, lastMoved + rollout.strategy.minHealthyMs - now);
-  return formatDuration(Math.ceil(left / 1_000) * 1_000);
+const bakeLeft = (rollout: Rollout, now: Millis): string =>
+  formatDuration(Math.ceil(bakeLeftMs(rollout, now) / 1_000) * 1_000);
+
+function bakeLeftMs({ hosts, strategy }: Rollout, now: Millis): Millis {
+  const lastMoved = Math.max(...hosts.map((track) => track.sinceMs));
+  return Math.max(0, lastMoved + strategy.minHealthyMs - now);
 }
 
 /** What moves it on, clause by clause; going back is said last, where it is not going back already. */

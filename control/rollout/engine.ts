@@ -102,7 +102,9 @@ function decide(draft: Draft): void {
       return;
     }
     case "preparing":
-      if (hosts.length > 0) draft.stage({ kind: "step", step: 0, of: "applying" });
+      // Placed nowhere, it begins when a host connects that it is placed on; until then what serves goes on serving.
+      if (hosts.some(({ goal, routed }) => goal !== 0 || !routed))
+        draft.stage({ kind: "step", step: 0, of: "applying" });
       return;
     case "step": {
       rollOn(draft);

@@ -56,12 +56,21 @@ export function laggards(draft: Draft): readonly string[] {
   return behind.map((track) => track.host);
 }
 
+/** Nothing but the background analysis holds it up: it has yet to see enough before the version may have everything. */
+export function waitsForEvidence(draft: Draft): boolean {
+  const { rollout } = draft;
+  if (shortOfEvidence(rollout) === null || rollout.stage.kind !== "step" || laggards(draft).length > 0) return false;
+  const step = currentStep(rollout);
+  if (step === undefined) return rollout.stage.of === "baking";
+  return rollout.step.sinceMs === 0 && step.kind === "setWeight" && step.weight === WHOLE;
+}
+
 /** Is anything of the program waited for that has its own clock? The progress deadline does not count it. */
 export function waitsItsTime(draft: Draft): boolean {
   const step = currentStep(draft.rollout);
   if (step === undefined) return false;
   const { sinceMs, confirmedAtMs } = draft.rollout.step;
-  if (sinceMs === 0) return laggards(draft).length === 0 && shortOfEvidence(draft) !== null;
+  if (sinceMs === 0) return laggards(draft).length === 0 && shortOfEvidence(draft.rollout) !== null;
   return confirmedAtMs > 0 && (step.kind === "pause" || step.kind === "analysis");
 }
 
@@ -90,7 +99,7 @@ function mayAsk(draft: Draft, step: ProgramStep): boolean {
 
 /** The background analysis has seen enough to give it everything; too little for too long pauses. */
 export function evidenceIsEnough(draft: Draft): boolean {
-  const short = shortOfEvidence(draft);
+  const short = shortOfEvidence(draft.rollout);
   if (short === null) return true;
   const { progressAtMs, strategy } = draft.rollout;
   if (draft.context.now - progressAtMs >= strategy.progressDeadlineMs) {

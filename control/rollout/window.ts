@@ -169,6 +169,10 @@ function surging({ rollout, evidence }: Draft): number {
   return rollout.hosts.filter((t) => surges(t) && !evidence.leftBehind(t.host)).length;
 }
 
+/** Some host that stays takes traffic: without one, those that leave are all there is. */
+const stayServing = ({ before, evidence }: Draft): boolean =>
+  before.hosts.some((t) => t.goal !== 0 && t.stage === "done" && evidence.serves(t));
+
 /** Some host that stays has still to be moved. */
 const unmoved = ({ rollout, evidence }: Draft): boolean =>
   rollout.hosts.some((t) => t.goal !== 0 && t.stage !== "done" && !evidence.leftBehind(t.host));
@@ -187,6 +191,7 @@ function beginHost(draft: Draft, track: HostTrack): Turn {
 
   if (goal === 0) {
     if (draft.ofAll(unmoved)) return wait("for the hosts that stay");
+    if (!draft.ofAll(stayServing)) return wait("for a host that stays to serve: none does now");
     return enter(
       draft,
       track,

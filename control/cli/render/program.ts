@@ -50,7 +50,7 @@ function progress(step: StepView, now: number): string {
   if (step.untilMs > 0n) return `${span(Number(step.untilMs) - now)} left`;
   if (step.confirmedAtMs > 0n) return `confirmed by every live agent ${span(now - Number(step.confirmedAtMs))} ago`;
   if (step.sinceMs > 0n) return `asked ${span(now - Number(step.sinceMs))} ago, not confirmed by all yet`;
-  return "hosts are made ready for it";
+  return "has not begun";
 }
 
 function splitLine({ split, ended }: RolloutView): string {

@@ -29,7 +29,7 @@ describe("the program", () => {
     const text = plain(programBlock(view({ program }), 0));
     expect(text.split("\n")).toHaveLength(15);
     expect(text).toContain("… 44 before");
-    expect(text).toContain("▶ 51  setWeight 51 %  hosts are made ready for it");
+    expect(text).toContain("▶ 51  setWeight 51 %  has not begun");
     expect(text).toContain("… 43 more");
     expect(stepNow(view({ program }))).toBe("step 51/100 setWeight 51 %");
   });

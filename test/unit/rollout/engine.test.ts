@@ -334,6 +334,48 @@ group("the window", () => {
     bench.runs("z").rest().after(1_000);
     expect(bench.rollout.stage.kind).toBe("succeeded");
   });
+
+  test("a version that is placed nowhere takes nothing away, and says what it waits for", () => {
+    const bench = new Bench({ hosts: [], fromHosts: ["y", "z"] }).rest().after(3_600_000);
+    for (const host of ["y", "z"]) {
+      expect(bench.track(host)).toMatchObject({ routed: true, stage: "waiting" });
+      expect(modes(bench, host)).toEqual(["1 serving"]);
+    }
+    expect(describe(bench.rollout, bench.context())).toBe(
+      "No host matches the placement of shop v2: it begins when one connects, and v1 serves until then; " +
+        "`baton rollout abort shop` gives it up.",
+    );
+    bench.say({ kind: "abort", actor: "ops", reason: "" });
+    bench.rest();
+    expect(bench.rollout.stage.kind).toBe("rolled-back");
+    expect(modes(bench, "z")).toEqual(["1 serving"]);
+  });
+
+  test("those that leave serve on as long as none of those that stay does", () => {
+    const strategy = { onPartition: "continue" } as const;
+    const bench = new Bench({ hosts: ["a"], fromHosts: ["a", "z"], strategy }).rest();
+    bench
+      .runs("a", instance(1), instance(2, { state: "ready" }))
+      .rest()
+      .after(1_000);
+    bench
+      .runs("a", instance(1, { state: "draining" }), instance(2))
+      .rest()
+      .after(1_000);
+    // What waits to begin is looked at once all that stay are done; the last of them is lost just then.
+    while (bench.track("a").stage !== "stopping") bench.step();
+    bench.runs("a", instance(2));
+    bench.step();
+    bench.says.set("a", { ...bench.says.get("a"), lease: "lost" });
+    bench.rest().after(1_000);
+    expect(bench.track("z")).toMatchObject({
+      routed: true,
+      waitingFor: "for a host that stays to serve: none does now",
+    });
+    bench.says.set("a", { ...bench.says.get("a"), lease: "live" });
+    bench.rest();
+    expect(bench.track("z").routed).toBe(false);
+  });
 });
 
 group("what an operator is told", () => {

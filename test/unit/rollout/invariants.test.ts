@@ -75,6 +75,14 @@ test("I3: a host that starts is not one that serves nobody: it goes out when the
   expect(plan(bench, { b: { routed: false } })).toEqual([]);
 });
 
+test("I3: hosts that leave are all there is, until one that stays serves", () => {
+  const bench = new Bench({ hosts: ["a"], fromHosts: ["z"] }).rest();
+  expect(bench.rollout.stage.kind).toBe("step");
+  expect(plan(bench, { z: { routed: false } })).toContain("I3");
+  bench.runs("a", instance(2)).rest();
+  expect(plan(bench, { z: { routed: false } })).not.toContain("I3");
+});
+
 test("I4: neither epoch nor change goes back", () => {
   const bench = new Bench().rest();
   expect(plan(bench, {}, { change: bench.rollout.change })).toContain("I4");

@@ -260,6 +260,32 @@ group("analysis", () => {
   });
 });
 
+group("evidence", () => {
+  const metrics = traffic("0.95").metrics.map((metric) => ({ ...metric, count: 100, inconclusiveLimit: 100 }));
+  const background = { ...traffic("0.95"), metrics, startingStep: 0 };
+
+  test("a canary that nobody asks for waits with its last step, says for what, and goes on when it is told to", () => {
+    const bench = splitting(canary([weight(10)], { analysis: background }));
+    bench.after(1_000).after(1_000);
+    expect(bench.rollout.split.weight).toBe(1_000);
+    const said = describe(bench.rollout, bench.context());
+    expect(said).toMatch(/^Step 2 of 2, setWeight 100 %: waits for evidence \(.+\) before it begins; /);
+    expect(said).toContain("`baton rollout promote shop` does not wait");
+    bench.say({ kind: "promote", actor: "ops", full: false });
+    bench.rest();
+    expect(bench.rollout.split.weight).toBe(10_000);
+  });
+
+  test("what is promoted for want of evidence is still judged by it", () => {
+    const bench = splitting(canary([weight(10)], { analysis: background }));
+    bench.after(1_000);
+    bench.say({ kind: "promote", actor: "ops", full: false });
+    bench.traffic = { v2: { requests: 100, errors: 90, lost: 0, latency: [] } };
+    bench.after(1_000).after(1_000);
+    expect(bench.rollout.stage.kind).toBe("rolling-back");
+  });
+});
+
 group("blueGreen", () => {
   test("the preview is reachable before the switch, and takes nothing else", () => {
     const matches = [{ ...EVERY_REQUEST, headers: [{ type: "Exact", name: "x-preview", value: "1" }] as const }];
