@@ -10,6 +10,7 @@
 import { status } from "@grpc/grpc-js";
 import { natsNames } from "../../proto/contract/nats.ts";
 import type { NatsOptions } from "../../proto/contract/nats.ts";
+import { forbidden } from "../../proto/contract/nats-errors.ts";
 import type { NatsLink } from "../../proto/contract/nats-link.ts";
 import { Backoff } from "../../proto/kernel/backoff.ts";
 import { sleep } from "../../proto/kernel/clock.ts";
@@ -189,8 +190,10 @@ export class Cluster {
       for (const done of this.#waiting) done();
       this.#o.became(desk);
     } catch (error) {
-      const why = (error as Error).message;
-      if (why !== this.#deskTrouble) log.warn({ err: error }, `can't ${role === "leader" ? "lead" : "follow"}: ${why}`);
+      const { message: why, cause } = error as Error;
+      // Where in the code it was refused is nothing to an operator.
+      const fields = forbidden(cause) ? {} : { err: error };
+      if (why !== this.#deskTrouble) log.warn(fields, `can't ${role === "leader" ? "lead" : "follow"}: ${why}`);
       this.#deskTrouble = why;
       await this.#closeStore();
       if (role === "leader") await this.#lease?.resign(why);

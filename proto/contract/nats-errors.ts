@@ -6,6 +6,7 @@
  */
 import { NatsError } from "nats";
 import type { NatsConnection } from "nats";
+import { clusterOf } from "./nats.ts";
 
 /** JetStream's own numbers for "wrong last sequence": the key, or the stream, has moved on. */
 export const MOVED_ON: readonly number[] = [10071, 10164];
@@ -30,9 +31,23 @@ export interface Forbidden {
   readonly subject: string;
 }
 
-export function forbids(where: string, { operation, subject }: Forbidden): string {
+export function forbids(where: string, cluster: string, { operation, subject }: Forbidden): string {
   const doing = operation === "publish" ? "publish to" : "subscribe to";
-  return `${where} forbids this user to ${doing} ${subject}: grant it (control/NATS.md)`;
+  return (
+    `${where} forbids this user to ${doing} ${kindOf(subject)} (--cluster ${cluster}): grant it (control/NATS.md), ` +
+    "or give the --cluster that this user's permissions are for"
+  );
+}
+
+/** As the client makes names that nobody else has: of inboxes, with each that is refused. */
+const RANDOM = /^[0-9A-Z]{22}$/;
+
+/** The subject as it would be granted, the same with each try: without what is random, of inboxes all that lies below. */
+function kindOf(subject: string): string {
+  const tokens = subject.split(".");
+  const random = tokens.findIndex((token) => RANDOM.test(token));
+  if (random >= 0 && tokens[0] === "_INBOX") return [...tokens.slice(0, random), ">"].join(".");
+  return tokens.map((token) => (RANDOM.test(token) ? "*" : token)).join(".");
 }
 
 /** One sentence. `doing`: a clause such as "a commit". */
@@ -45,7 +60,8 @@ export function sentence(connection: NatsConnection, bucket: string, doing: stri
   }
   if (forbidden(error)) {
     const context = (error as NatsError).permissionContext;
-    return context === undefined ? `${where} forbids this user ${doing}: ${words}` : forbids(where, context);
+    if (context !== undefined) return forbids(where, clusterOf(bucket), context);
+    return `${where} forbids this user ${doing}: ${words}`;
   }
   switch (code) {
     case 10002:

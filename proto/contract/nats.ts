@@ -132,6 +132,9 @@ export function natsNames(cluster: string) {
 }
 export type NatsNames = ReturnType<typeof natsNames>;
 
+/** The fleet that a bucket is of: a DNS label has no underscore. */
+export const clusterOf = (bucket: string): string => bucket.split("_")[1] ?? "";
+
 /** nats-server 2.9 has what is needed: KV, direct gets, expected sequences. */
 export const NATS_SERVER_AT_LEAST = "2.9.0";
 

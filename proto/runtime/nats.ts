@@ -11,13 +11,12 @@ import type { ConnectionOptions } from "node:tls";
 import { connect, credsAuthenticator, Events, NatsError } from "nats";
 import type { Authenticator, Msg, NatsConnection, Subscription, TlsOptions } from "nats";
 import { forbids } from "../contract/nats-errors.ts";
-import type { Forbidden } from "../contract/nats-errors.ts";
 import type { NatsLink } from "../contract/nats-link.ts";
 import { NATS_SERVER_AT_LEAST } from "../contract/nats.ts";
 import type { NatsOptions } from "../contract/nats.ts";
 import { Backoff } from "../kernel/backoff.ts";
 import { sleep } from "../kernel/clock.ts";
-import type { Clock, Timer } from "../kernel/clock.ts";
+import type { Clock, Millis, Timer } from "../kernel/clock.ts";
 import type { Log } from "../kernel/log.ts";
 import type { Random } from "../kernel/random.ts";
 
@@ -27,7 +26,9 @@ const PING_MS = 2_000;
 const FLUSH_MS = 500;
 /** What may not be heard is asked for again so often. */
 const FORBIDDEN_AGAIN_MS = 5_000;
-const FORBIDDEN_TOLD = 100;
+/** What the servers say again and again is told again after so long, and no more than so many sentences within it. */
+const SAID_AGAIN_MS = 60_000;
+const SAID_AT_MOST = 100;
 const BACKOFF = { baseMs: 100, maxMs: 5_000 };
 
 export interface OpenNats {
@@ -203,7 +204,8 @@ class Link implements NatsLink {
   readonly connection: NatsConnection;
   readonly #o: OpenNats;
   readonly #listeners = new Set<(connected: boolean) => void>();
-  readonly #told = new Set<string>();
+  /** Sentences, and when they were told last (monotonic), oldest first. */
+  readonly #told = new Map<string, Millis>();
   #trouble = "";
   #closing: Promise<void> | undefined;
 
@@ -267,23 +269,34 @@ class Link implements NatsLink {
     const { nats, log } = this.#o;
     const where = `NATS at ${nats.servers.join(", ")}`;
     for await (const { type, data, permissionContext } of this.connection.status()) {
+      // Another server, or the same after a change of its users: what it refuses is news.
+      if (type === Events.Disconnect) this.#told.clear();
       // What is known of why it can't be had again is worth more than that it is lost once more.
       if (type === Events.Disconnect && this.connected)
         this.#became(`${where}: the connection is lost; it is tried again`);
       else if (type === Events.Reconnect) this.#became("");
       else if (type === Events.Error && !this.connected) this.#became(whyNot(nats, natsError(data)));
-      else if (permissionContext !== undefined) this.#forbidden(where, permissionContext);
-      else if (type === Events.Error) log.warn({ err: data }, `${where}: the server reports an error`);
+      else if (permissionContext !== undefined) {
+        const why = forbids(where, nats.cluster, permissionContext);
+        if (this.#isNews(why)) log.error({}, why);
+      } else if (type === Events.Error) {
+        const why = `${where}: the server reports an error: ${JSON.stringify(data)}`;
+        if (this.#isNews(why)) log.warn({}, why);
+      }
     }
     if (this.#closing === undefined) this.#became(`${where}: the client has given up`);
   }
 
-  /** Each once: what is forbidden is tried again and again. */
-  #forbidden(where: string, context: Forbidden): void {
-    const why = forbids(where, context);
-    if (this.#told.has(why) || this.#told.size >= FORBIDDEN_TOLD) return;
-    this.#told.add(why);
-    this.#o.log.error({}, why);
+  /** Whether it is to be told: what is refused is tried again and again. */
+  #isNews(why: string): boolean {
+    const now = this.#o.clock.monotonic();
+    for (const [told, at] of this.#told) {
+      if (now - at < SAID_AGAIN_MS) break;
+      this.#told.delete(told);
+    }
+    if (this.#told.has(why) || this.#told.size >= SAID_AT_MOST) return false;
+    this.#told.set(why, now);
+    return true;
   }
 
   #became(trouble: string): void {

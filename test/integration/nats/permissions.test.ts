@@ -108,10 +108,28 @@ test("an agent's user can't speak as another, to another, or as an operator, and
   expect(all.filter((one) => !refused.has(one))).toEqual([]);
   // Its operator is told each, with the subject.
   const where = `NATS at ${nats.urls[0] ?? ""} forbids this user to`;
+  const remedy = "grant it (control/NATS.md), or give the --cluster that this user's permissions are for";
   await until("it is told", () => logged.length === all.length);
-  expect(logged).toContain(`${where} publish to ${names.operate}: grant it (control/NATS.md)`);
-  expect(logged).toContain(`${where} subscribe to ${names.everyUp}: grant it (control/NATS.md)`);
+  expect(logged).toContain(`${where} publish to ${names.operate} (--cluster prod): ${remedy}`);
+  expect(logged).toContain(`${where} subscribe to ${names.everyUp} (--cluster prod): ${remedy}`);
   await link.close();
+}, 60_000);
+
+test("a controller whose --cluster was forgotten says so, each refusal once however often it tries", async () => {
+  const before = nats.servers[0]!.output.length;
+  await using c9 = await startMember(nats, "c9", "--nats-creds", creds("control"));
+  const inbox = natsNames("baton").controlInbox;
+  const tries = (): number =>
+    nats.servers[0]!.output.slice(before).split(/Subscription Violation.*_INBOX\.baton\.baton\.control/).length - 1;
+  await until("it has tried often", () => tries() >= 20, 40_000);
+  const lines = c9.process.stderr.split("\n").slice(0, -1);
+  const said = lines.map((line) => (JSON.parse(line) as { readonly msg: string }).msg);
+  expect(said.filter((msg, i) => said.indexOf(msg) !== i)).toEqual([]);
+  expect(said.length).toBeLessThan(15);
+  expect(c9.process.stderr).not.toMatch(/"stack"|[0-9A-Z]{22}/);
+  const why = `forbids this user to subscribe to ${inbox}.> (--cluster baton): grant it`;
+  expect(said.find((msg) => msg.includes(why))).toMatch(/or give the --cluster that this user's permissions are for$/);
+  for (const trouble of (await c9.info()).troubles) expect(trouble).toContain(why);
 }, 60_000);
 
 const mayHear = (permissions: object): Readonly<Record<string, unknown>> => ({
@@ -135,7 +153,7 @@ test("what a user may not hear, it hears once that is granted: nothing is restar
   const heard: string[] = [];
   const stop = link.listen("told", (message) => void heard.push(message.string()));
   await until("it is refused", () => logged.length === 1);
-  expect(logged[0]).toMatch(/forbids this user to subscribe to told: grant it/);
+  expect(logged[0]).toMatch(/forbids this user to subscribe to told \(--cluster baton\): grant it/);
   await server.servers[0]!.reload(mayHear({}));
   await until("it is heard", () => {
     if (link.connected) link.connection.publish("told", "a");
@@ -145,6 +163,36 @@ test("what a user may not hear, it hears once that is granted: nothing is restar
   link.connection.publish("told", "b");
   await link.connection.flush();
   expect(heard).not.toContain("b");
+  await link.close();
+});
+
+test("what stays refused is told again after a minute and after a reconnect, and not with each try", async () => {
+  let ahead = 0;
+  const waiting: (() => void)[] = [];
+  const after: Clock["after"] = (delay, fn, options) => {
+    if (options?.background === true) waiting.push(fn);
+    return systemClock.after(delay, options?.background === true ? () => undefined : fn, options);
+  };
+  const monotonic = (): number => systemClock.monotonic() + ahead;
+  const { server, link, logged } = await denied({ ...systemClock, after, monotonic });
+  await using _server = server;
+  link.listen("told", () => undefined);
+  const isRefused = (): Promise<void> => until("it is refused", () => waiting.length === 1);
+  const tryAgain = async (): Promise<void> => {
+    await isRefused();
+    waiting.pop()!();
+    await isRefused();
+    await link.connection.flush();
+  };
+  for (let i = 0; i < 5; i++) await tryAgain();
+  expect(logged.length).toBe(1);
+  ahead = 60_000;
+  for (let i = 0; i < 5; i++) await tryAgain();
+  expect(logged.length).toBe(2);
+  await server.servers[0]!.restart();
+  await until("it is connected again", () => link.connected);
+  for (let i = 0; i < 5; i++) await tryAgain();
+  expect(logged.length).toBe(3);
   await link.close();
 });
 

@@ -2,7 +2,7 @@ import type { ApiError, NatsConnection } from "nats";
 import { NatsError } from "nats";
 import { describe, expect, test } from "vitest";
 import { faultOf, isPassing } from "../../../control/store/nats/errors.ts";
-import { sentence } from "../../../proto/contract/nats-errors.ts";
+import { forbids, sentence } from "../../../proto/contract/nats-errors.ts";
 
 const connectionTo = (jetstream: boolean): NatsConnection =>
   ({ getServer: () => "n1:4222", info: { jetstream } }) as unknown as NatsConnection;
@@ -47,7 +47,22 @@ describe("what JetStream answers is told with the remedy, and never as a number 
     const error = new NatsError("permissions violation", "PERMISSIONS_VIOLATION");
     expect(said(error)).toBe("NATS at n1:4222 forbids this user the lease: permissions violation");
     error.permissionContext = { operation: "subscription", subject: "$KV.x", queue: undefined } as never;
-    expect(said(error)).toBe("NATS at n1:4222 forbids this user to subscribe to $KV.x: grant it (control/NATS.md)");
+    expect(said(error)).toBe(
+      "NATS at n1:4222 forbids this user to subscribe to $KV.x (--cluster prod): grant it (control/NATS.md), " +
+        "or give the --cluster that this user's permissions are for",
+    );
+  });
+
+  const random = "Z0MAA22HLYP900R7V9RZO1";
+  test.each([
+    [`_INBOX.baton.prod.control.${random}.*`, "_INBOX.baton.prod.control.>"],
+    [`_INBOX.baton.prod.agent.host-1.${random}.${random}`, "_INBOX.baton.prod.agent.host-1.>"],
+    [`_INBOX.${random}.*`, "_INBOX.>"],
+    [`$JS.API.CONSUMER.CREATE.KV_x.${random}.$KV.x.>`, "$JS.API.CONSUMER.CREATE.KV_x.*.$KV.x.>"],
+    ["_INBOX.baton.prod.control.>", "_INBOX.baton.prod.control.>"],
+  ])("the sentence for %s is the same with each try: it says %s", (subject, shown) => {
+    const at = { operation: "publish", subject };
+    expect(forbids("NATS", "prod", at)).toMatch(`forbids this user to publish to ${shown} (--cluster prod): `);
   });
 });
 
