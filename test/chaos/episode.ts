@@ -84,8 +84,13 @@ export async function judge(played: Played): Promise<Judged> {
     );
   }
   const ends = rollouts.map(endOf);
-  // Only a target that itself dies twice, on some host, may bring that about.
-  for (const view of rollouts.filter(({ stage }) => stage === "Failed")) wrong.push(`a rollback failed: ${told(view)}`);
+  // Only a target that itself dies twice, on some host, may bring that about; or a disk that is full as it starts there,
+  // where its output goes.
+  const full = played.strikes().filter(({ fault }) => fault.kind === "disk-full");
+  for (const view of rollouts.filter(({ stage }) => stage === "Failed")) {
+    const why = told(view);
+    if (!full.some(({ victim }) => why.includes(` on ${victim} exited`))) wrong.push(`a rollback failed: ${why}`);
+  }
   for (const view of rollouts) wrong.push(...takenBack(view, played));
   return {
     ...{ number: planned.number, ends, explained: counted(blamed), unexplained: unexplained.length },

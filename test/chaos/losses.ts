@@ -5,8 +5,9 @@
  *
  *   unread   what was sent while its reader was dying, or in the 100 ms before: no one but the kernel knew of it
  *   uncounted  what a gateway had in its hands when its whole machine died, or was refused while nobody listened: the books
- *            of that agent died with it; and what its workers lost after their keeper was killed, or just before: they
- *            finish what they carry, but the agent that would report it is gone
+ *            of that agent died with it, with all that no controller had heard of yet; and what its workers lost after
+ *            their keeper was killed, or just before: they finish what they carry, but the agent that would report it is
+ *            gone
  *
  * Times  this process's wall clock.
  */
@@ -38,6 +39,14 @@ const SLACK_MS = 100;
 /** Orphaned workers finish for so long (agent/keeper/times.ts); what was lost just before was not reported yet. */
 const ORPHANS_MS = 10_000;
 const UNREPORTED_MS = 500;
+/** What a controller has heard is stored within so long (CHECKPOINT_MS of control/loop.ts, and a report's way). */
+const STORED_MS = 2_500;
+/** After a silence an agent is in touch again within so long: the longest pause between its tries, on a busy machine. */
+const IN_TOUCH_MS = 8_000;
+const AWAY = new Set<FaultKind>([
+  ...(["kill-controller", "stop-controller", "kill-nats", "kill-nats-majority", "stop-nats"] as const),
+  ...(["cut", "hole", "delay", "trickle", "kill-core", "stop-core"] as const),
+]);
 /** Who was killed serves again within so long of its start, on a busy machine; sooner when it was seen to. */
 const BACK_MS = 10_000;
 /** A look takes so long: what it saw may be from before the strike. */
@@ -71,7 +80,7 @@ export function blame(losses: readonly LossRecord[], strikes: readonly Strike[],
       if (mayCut.includes("in-flight") && inFlight(loss, strike, stops)) {
         const unread = loss.bytesReceived === 0 && loss.atMs - loss.afterMs >= readUntil(strike, stops) - SLACK_MS;
         const own = atGateway && fault.kind === "kill-machine";
-        return { loss, by, uncounted: own || orphaned(loss, strikes, around.gateways), unread };
+        return { loss, by, uncounted: own || untold(loss, strikes, around), unread };
       }
       if (mayCut.includes("refused") && atGateway && refused(loss, strike)) {
         return { loss, by, uncounted: true, unread: false };
@@ -83,7 +92,7 @@ export function blame(losses: readonly LossRecord[], strikes: readonly Strike[],
     const stalled = strikes.find((strike) => partedWith(loss, strike));
     if (stalled !== undefined) {
       const by = `${stalled.fault.kind} of ${stalled.victim}, longer than its app keeps idle connections`;
-      return { loss, by, uncounted: orphaned(loss, strikes, around.gateways), unread: false };
+      return { loss, by, uncounted: untold(loss, strikes, around), unread: false };
     }
     const crash = around.crashes && !loss.cause.startsWith("connect");
     return { loss, by: crash ? "the new version's own crash" : "", uncounted: false, unread: false };
@@ -95,6 +104,25 @@ function orphaned({ atMs: ended }: LossRecord, strikes: readonly Strike[], gatew
     if (fault.kind !== "kill-keeper" || !gateways.has(victim)) return false;
     return ended >= atMs - UNREPORTED_MS && ended <= struckAtMs + ORPHANS_MS;
   });
+}
+
+const untold = (loss: LossRecord, strikes: readonly Strike[], around: Around): boolean =>
+  orphaned(loss, strikes, around.gateways) || diedUnheard(loss, strikes, around);
+
+/** Its gateway was killed before anyone who could store it had heard of it: agents keep what they count in memory. */
+function diedUnheard({ atMs: ended }: LossRecord, strikes: readonly Strike[], { gateways, hosts }: Around): boolean {
+  const deaths = strikes.filter(
+    ({ fault, victim, atMs }) =>
+      (fault.kind === "kill-keeper" || fault.kind === "kill-machine") && gateways.has(victim) && atMs >= ended,
+  );
+  return deaths.some((death) =>
+    strikes.some(({ fault, victim, atMs, endedAtMs }) => {
+      const elsewhere = (gateways.has(victim) || hosts.has(victim)) && victim !== death.victim;
+      if (!AWAY.has(fault.kind) || elsewhere) return false;
+      const heardAt = (endedAtMs ?? Infinity) + IN_TOUCH_MS;
+      return ended >= atMs - STORED_MS && ended <= heardAt && death.atMs <= heardAt;
+    }),
+  );
 }
 
 /**

@@ -94,6 +94,25 @@ test("that nobody could be sent to is explained when every host was killed, and 
   expect(blame([{ ...refused, detail: "502 baton-error: upstream_reset" }], both, around)[0]?.by).toBe("");
 });
 
+test("what its gateway died with before a controller had heard of it is counted by nobody", () => {
+  const worker = strike("kill-worker", "gateway-1", 10_000);
+  const cut = loss(9_000, 10_050);
+  const uncounted = (...strikes: readonly Strike[]): boolean | undefined =>
+    blame([cut], [worker, ...strikes], around)[0]?.uncounted;
+  const [silence, death] = [
+    strike("kill-controller", "controller", 10_300, 12_500),
+    strike("kill-keeper", "gateway-1", 16_000),
+  ];
+  expect(uncounted(silence, death)).toBe(true);
+  expect(uncounted(silence)).toBe(false);
+  expect(uncounted(death)).toBe(false);
+  expect(uncounted(silence, strike("kill-keeper", "host-1", 16_000))).toBe(false);
+  expect(uncounted(silence, strike("kill-keeper", "gateway-1", 30_000))).toBe(false);
+  expect(uncounted(strike("kill-controller", "controller", 13_000, 14_000), death)).toBe(false);
+  expect(uncounted(strike("hole", "host-1", 10_300, 12_500), death)).toBe(false);
+  expect(uncounted(strike("hole", "gateway-1", 10_300, 12_500), death)).toBe(true);
+});
+
 test("one that was killed is back when it is seen to serve, and one out of routing was not to be sent to", () => {
   const refused = loss(12_000, 12_400, { cause: "proxy_error", detail: "503 baton-error: no_instance; sent=0" });
   const look = (atMs: number, serves: readonly string[], routed: readonly string[], maxOut = 1): Seen => ({
