@@ -52,6 +52,7 @@ export class Strikes {
   readonly #struck: Open[] = [];
   readonly #serversInUse = new Set<NatsPart>();
   readonly #disksInUse = new Set<string>();
+  readonly #linksInUse = new Set<string>();
   #skipped = 0;
 
   constructor(topology: Topology, journal: Journal) {
@@ -131,8 +132,15 @@ export class Strikes {
       case "delay":
       case "trickle": {
         if (link === undefined) return "it has no relay";
+        // One way has one trouble at a time: the end of the one would be the end of the other.
+        if (this.#linksInUse.has(part.name)) return IN_TROUBLE;
+        this.#linksInUse.add(part.name);
         const mode = modeOf(kind, pick);
-        return { what: JSON.stringify(mode), begin: () => link.set(mode), end: () => link.set({ kind: "pass" }) };
+        const end = (): void => {
+          link.set({ kind: "pass" });
+          this.#linksInUse.delete(part.name);
+        };
+        return { what: JSON.stringify(mode), begin: () => link.set(mode), end };
       }
       case "disk-full":
       case "disk-stall":
