@@ -29,7 +29,7 @@ async function main(): Promise<number> {
       process.stdout.write(HELP);
       return EXIT.done;
     case "error":
-      process.stderr.write(`baton agent: ${parsed.message}\n`);
+      process.stderr.write(`baton agent: ${parsed.message}; see baton agent --help\n`);
       return EXIT.usage;
     case "options":
       return keep(parsed.options);

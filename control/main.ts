@@ -2,7 +2,8 @@
  * The controller's process: `baton control`, or this file itself. Prints one line with the addresses it listens on when
  * it is ready; logs to stderr.
  *
- * Exit  0 after SIGTERM or SIGINT, 1 when it could not start or must not go on, 2 for wrong options.
+ * Exit  0 after SIGTERM, SIGINT or SIGHUP (its terminal was closed), 1 when it could not start or must not go on, 2 for
+ *       wrong options.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { homedir, hostname } from "node:os";
@@ -11,6 +12,8 @@ import { pinoLog } from "../proto/runtime/pino-log.ts";
 import { systemClock, systemRandom } from "../proto/runtime/system-clock.ts";
 import { startController } from "./controller.ts";
 import { HELP, readOptions } from "./options.ts";
+
+const STOPS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
 /** From the sources or from build/, the package is some folders up. */
 function software(): string {
@@ -57,11 +60,10 @@ async function main(): Promise<void> {
   process.stdout.write(`baton control: gRPC on ${controller.grpc}, HTTP on ${controller.http}, ${as}\n`);
   const stop = (signal: NodeJS.Signals): void => {
     // A second signal is not waited for.
-    for (const name of ["SIGTERM", "SIGINT"] as const) process.removeAllListeners(name);
+    for (const name of STOPS) process.removeAllListeners(name);
     void controller.stop(`the controller stops (${signal})`).then(() => process.exit(0));
   };
-  process.once("SIGTERM", stop);
-  process.once("SIGINT", stop);
+  for (const name of STOPS) process.once(name, stop);
 }
 
 try {

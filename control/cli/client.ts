@@ -10,13 +10,13 @@
  */
 import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
-import { connectivityState, credentials, Metadata, status } from "@grpc/grpc-js";
+import { connectivityState, credentials, Metadata } from "@grpc/grpc-js";
 import type { Client, ServiceError } from "@grpc/grpc-js";
 import { isLoopback } from "../../proto/contract/address.ts";
 import { EXIT, LIMITS } from "../../proto/contract/limits.ts";
 import { OperatorClient, OperatorService } from "../../proto/gen/baton/v1/operator.ts";
 import { CliError } from "./errors.ts";
-import { explain, failureOf, inShort } from "./explain.ts";
+import { explain, failureOf, heard, inShort, unreached } from "./explain.ts";
 
 export interface ConnectOptions {
   /** host:port, one or more. */
@@ -110,12 +110,14 @@ export class Controller implements Disposable {
   ): AsyncGenerator<Response> {
     const { path, requestSerialize, responseDeserialize } = method;
     const at = this.address;
+    let headers: Metadata | undefined;
     try {
       await this.#connected(at);
       const client = this.#client(at);
       const stream = client.makeServerStreamRequest(
         ...([path, requestSerialize, responseDeserialize, request, this.#metadata] as const),
       );
+      stream.once("metadata", (first) => (headers = first));
       const cancel = (): void => stream.cancel();
       signal?.addEventListener("abort", cancel, { once: true });
       try {
@@ -126,7 +128,7 @@ export class Controller implements Disposable {
       }
     } catch (thrown) {
       if (signal?.aborted === true) return;
-      const error = serviceError(thrown);
+      const error = heard(serviceError(thrown), headers);
       if (failureOf(error) !== "answered") this.#turn(error);
       throw explain(error, at);
     }
@@ -143,14 +145,16 @@ export class Controller implements Disposable {
     deadline: number,
   ): Promise<Response> {
     return new Promise((resolve, reject) => {
+      let headers: Metadata | undefined;
       const answered = (error: ServiceError | null, response?: Response): void => {
-        if (error !== null) reject(error);
+        if (error !== null) reject(heard(error, headers));
         else if (response === undefined) reject(new Error(`${path}: neither an answer nor an error`));
         else resolve(response);
       };
-      this.#client(at).makeUnaryRequest(
+      const call = this.#client(at).makeUnaryRequest(
         ...([path, requestSerialize, responseDeserialize, request, this.#metadata, { deadline }, answered] as const),
       );
+      call.once("metadata", (first) => (headers = first));
     });
   }
 
@@ -201,13 +205,6 @@ function serviceError(thrown: unknown): ServiceError {
   if (thrown instanceof Error && "code" in thrown && "details" in thrown) return thrown as ServiceError;
   throw thrown;
 }
-
-const unreached = (details: string): Error =>
-  Object.assign(new Error(details), {
-    code: status.UNAVAILABLE,
-    details: `No connection established. Last error: ${details}. Resolution note:`,
-    metadata: new Metadata(),
-  });
 
 function unsure(error: ServiceError, at: string): CliError {
   const why = inShort(error.details);

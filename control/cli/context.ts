@@ -63,6 +63,18 @@ export function oneOf(known: readonly string[]): (text: string) => string {
   };
 }
 
+/** Commander names an argument that is missing, and not what it may be. */
+export function saysKinds(command: Command, kinds: readonly string[]): Command {
+  const before = command.configureOutput();
+  return command.configureOutput({
+    outputError: (text, write) =>
+      before.outputError?.(
+        text.replace(/^error: missing required argument 'kind'/, `$&: one of ${kinds.join(", ")}`),
+        write,
+      ),
+  });
+}
+
 export function duration(text: string): number {
   const ms = parseDuration(text);
   if (ms === undefined) throw new InvalidArgumentError("Expected a duration such as 500ms, 30s or 2m.");
@@ -71,6 +83,14 @@ export function duration(text: string): number {
 
 export function wholeNumber(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("Expected a whole number.");
+  return Number(text);
+}
+
+/** Versions are named otherwise: `baton deploy SERVICE --to VERSION`. */
+export function revision(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) {
+    throw new InvalidArgumentError("Expected a revision's number, as in `baton get revisions SERVICE`.");
+  }
   return Number(text);
 }
 

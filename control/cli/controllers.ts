@@ -26,7 +26,7 @@ export function askEach(options: CommonOptions): Promise<readonly Asked[]> {
         return { address, info: await controller.call(Api.getInfo, {}), why: "" };
       } catch (error) {
         if (!(error instanceof CliError) || error.exitCode !== EXIT.unreachable) throw error;
-        const why = error.message.replace(/^.*can't be reached: /, "").replace(/\. Is it running.*$/, "");
+        const why = error.message.replace(/^.*can't be reached: /, "").replace(/\. Is it .*$/, "");
         return { address, info: null, why };
       }
     }),

@@ -2,13 +2,13 @@
  * What went wrong with one attempt at a call, told apart by what it means for the next attempt, and in words for the
  * operator.
  *
- *   unreached  no connection was made: nothing was asked of anybody
+ *   unreached  no connection was made, or what answers there is no controller: nothing was asked of one
  *   declined   the controller says that it did nothing and can't at the moment (nobody leads)
  *   unable     it says that it can't, in a sentence that tells what of it may have been done
  *   broken     the connection or the time was over before the answer: it may have been done
  *   answered   an answer, if not the hoped-for
  */
-import { status } from "@grpc/grpc-js";
+import { Metadata, status } from "@grpc/grpc-js";
 import type { ServiceError } from "@grpc/grpc-js";
 import { EXIT } from "../../proto/contract/limits.ts";
 import { NOT_DONE } from "../../proto/contract/nats.ts";
@@ -29,6 +29,29 @@ export function failureOf({ code, details, metadata }: ServiceError): Failure {
 
 const LOST: ReadonlySet<status> = new Set([status.UNAVAILABLE, status.CANCELLED, status.DEADLINE_EXCEEDED]);
 
+const NOT_GRPC = "what answers there does not speak gRPC";
+/** A proxy's own words for what is behind it: that may be a controller, and it may have been asked. */
+const BEHIND: ReadonlySet<number> = new Set([502, 503, 504]);
+
+/**
+ * The same, except for an answer that is not gRPC, as a web server's 404: to the library that is the call's outcome.
+ * @param headers of an answer that went on after them; what ended with its headers has them in the error
+ */
+export function heard(error: ServiceError, headers: Metadata | undefined): ServiceError {
+  const [type] = (headers ?? error.metadata).get("content-type");
+  const httpStatus = Number(/^Received HTTP status code (\d+)$/.exec(error.details)?.[1] ?? 0);
+  const answered = headers !== undefined || type !== undefined || httpStatus !== 0;
+  if (!answered || type?.toString().startsWith("application/grpc") === true) return error;
+  if (!BEHIND.has(httpStatus)) return unreached(NOT_GRPC);
+  const details = `a proxy answers there, with HTTP status ${String(httpStatus)}`;
+  return Object.assign(new Error(details), { code: status.UNAVAILABLE, details, metadata: new Metadata() });
+}
+
+export function unreached(why: string): ServiceError {
+  const details = `No connection established. Last error: ${why}. Resolution note:`;
+  return Object.assign(new Error(why), { code: status.UNAVAILABLE, details, metadata: new Metadata() });
+}
+
 export function explain(error: ServiceError, at: string): CliError {
   const failure = failureOf(error);
   if (failure === "declined" || failure === "unable") return new CliError(error.details, EXIT.unreachable);
@@ -36,12 +59,14 @@ export function explain(error: ServiceError, at: string): CliError {
     return new CliError(`the controller at ${at} went away: ${inShort(error.details)}`, EXIT.unreachable);
   }
   switch (error.code) {
-    case status.UNAVAILABLE:
-      return new CliError(
-        `the controller at ${at} can't be reached: ${inShort(error.details)}. ` +
-          "Is it running (baton control), and is --controller right?",
-        EXIT.unreachable,
-      );
+    case status.UNAVAILABLE: {
+      const why = inShort(error.details);
+      const look =
+        why === NOT_GRPC
+          ? "Is it the controller's --grpc address?"
+          : "Is it running (baton control), and is --controller right?";
+      return new CliError(`the controller at ${at} can't be reached: ${why}. ${look}`, EXIT.unreachable);
+    }
     case status.DEADLINE_EXCEEDED:
       return new CliError(`the controller at ${at} did not answer in time`, EXIT.unreachable);
     case status.UNAUTHENTICATED:
@@ -58,7 +83,7 @@ export function explain(error: ServiceError, at: string): CliError {
 /** Of the library's long words, what an operator can use. */
 export function inShort(details: string): string {
   const last = /Last error: (?:Error: )?(.*?)\.? Resolution note:/.exec(details)?.[1] ?? details;
-  if (/^Protocol error|Parse Error/.test(last)) return "what answers there does not speak gRPC";
+  if (/^Protocol error|Parse Error/.test(last)) return NOT_GRPC;
   if (/^Name resolution failed/.test(last)) return "no such host name";
   return last.replace(/^connect (\w+).*$/, (all, code: string) => WORDS[code] ?? all);
 }

@@ -2,13 +2,10 @@
 /** The `baton` command. One failure, one line on stderr, one exit code. */
 import { CommanderError } from "commander";
 import { CliError } from "./errors.ts";
+import { noticeUnread } from "./output.ts";
 import { buildProgram } from "./program.ts";
 
-// A reader that went away (`baton get hosts | head -1`) is no error.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0);
-  throw error;
-});
+noticeUnread();
 
 try {
   await buildProgram((exitCode) => {

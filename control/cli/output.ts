@@ -25,6 +25,32 @@ export function remark(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
+/** As pipes and terminals say that their other end is gone. */
+const UNREAD: readonly (string | undefined)[] = ["EPIPE", "EIO"];
+type Output = "stdout" | "stderr";
+
+/** A reader that went away (`baton get hosts | head -1`) is no error. Remarks alone are done without. */
+let unread = (from: Output): void => {
+  if (from === "stdout") process.exit(0);
+};
+
+/** Once, at the start. */
+export function noticeUnread(): void {
+  for (const from of ["stdout", "stderr"] as const) {
+    process[from].on("error", (error: NodeJS.ErrnoException) => {
+      if (!UNREAD.includes(error.code)) throw error;
+      unread(from);
+    });
+  }
+}
+
+/** Until disposal, for what has more to end than itself: `act` is done instead, at each thing said to nobody. */
+export function whenUnread(act: () => void): Disposable {
+  const before = unread;
+  unread = act;
+  return { [Symbol.dispose]: () => void (unread = before) };
+}
+
 /** Wire values as plain JSON: 64-bit counts become numbers (they stay far below 2^53). */
 export function plain(value: unknown): unknown {
   if (typeof value === "bigint") return Number(value);

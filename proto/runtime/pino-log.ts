@@ -11,9 +11,15 @@ export interface LogOptions {
   readonly fd?: number;
 }
 
+/** Kept for a destination that takes nothing at the moment (a full disk). */
+const KEPT_BYTES = 1024 * 1024;
+
 export function pinoLog(options: LogOptions): Log {
+  const destination = pino.destination({ dest: options.fd ?? 2, sync: true, maxLength: KEPT_BYTES });
+  // A terminal that was closed, a disk that is full: what can't be logged must not end what would have logged it.
+  destination.on("error", () => undefined);
   return pino(
     { name: options.name, level: options.level, redact: ["token", "*.token", "authorization", "*.authorization"] },
-    pino.destination({ dest: options.fd ?? 2, sync: true }),
+    destination,
   );
 }

@@ -241,7 +241,7 @@ describe("a fleet that serves", () => {
       [
         agent("host-9", "--controler", grpc),
         usage,
-        /^baton agent: unknown option --controler; did you mean --controller\?$/,
+        /^baton agent: unknown option --controler; did you mean --controller\?; see baton agent --help$/,
       ],
     ]);
   });

@@ -5,7 +5,7 @@ import { formatProblem, parseFiles } from "../../../proto/contract/spec/parse.ts
 import { Api, actor } from "../client.ts";
 import type { RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
 import type { CommonOptions, WaitOptions } from "../context.ts";
-import { connect, wholeNumber, withController, withWait } from "../context.ts";
+import { connect, revision, withController, withWait } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { readDocuments } from "../files.ts";
 import { print, remark, table } from "../output.ts";
@@ -36,7 +36,7 @@ export function addApplyCommands(program: Command, done: (exitCode: number) => v
         .description("roll a service to a version")
         .argument("[service]", "its name; not needed with --file")
         .option("--to <version>", "a stored version, for example v2 (default: the newest revision)")
-        .option("--revision <number>", "a stored revision, by its number", wholeNumber)
+        .option("--revision <number>", "a stored revision, by its number", revision)
         .option("-f, --file <path...>", "store these documents first, then roll them out"),
     ),
   ).action(async (service: string | undefined, options: DeployOptions) => done(await deploy(service, options)));

@@ -6,13 +6,14 @@ import type { HostView, ServiceView } from "../../../proto/gen/baton/v1/operator
 import type { Controller } from "../client.ts";
 import { Api } from "../client.ts";
 import type { CommonOptions } from "../context.ts";
-import { connect, oneOf, withController } from "../context.ts";
+import { connect, oneOf, saysKinds, withController } from "../context.ts";
 import { askEach, controllersTable } from "../controllers.ts";
 import { CliError } from "../errors.ts";
 import { print, table } from "../output.ts";
 import { ledgerBlock } from "../render/ledger.ts";
 import { rolloutBlock } from "../render/rollout.ts";
 import { ago, count } from "../render/units.ts";
+import { hostNamed } from "./host-status.ts";
 import { rolloutsTable } from "./rollout.ts";
 
 const KINDS = ["services", "hosts", "instances", "rollouts", "revisions", "controllers"] as const;
@@ -27,6 +28,8 @@ const singular: Readonly<Record<string, Kind>> = {
   controller: "controllers",
 };
 
+const DESCRIBED = ["service", "host", "rollout"];
+
 type GetOptions = CommonOptions & { watch?: boolean };
 const WATCH_EVERY_MS = 1_000;
 
@@ -35,8 +38,7 @@ export function addGetCommands(program: Command, done: (exitCode: number) => voi
     oneOf([...KINDS, ...Object.keys(singular)]),
   );
   withController(
-    program
-      .command("get")
+    saysKinds(program.command("get"), KINDS)
       .description("list services, hosts, instances, rollouts, a service's revisions, or the controllers")
       .addArgument(kinds)
       .argument("[name]", "only this one (a service's name for rollouts, instances and revisions)")
@@ -54,10 +56,9 @@ export function addGetCommands(program: Command, done: (exitCode: number) => voi
   });
 
   withController(
-    program
-      .command("describe")
+    saysKinds(program.command("describe"), DESCRIBED)
       .description("everything about one service, host or rollout")
-      .addArgument(new Argument("<kind>", "service, host or rollout").argParser(oneOf(["service", "host", "rollout"])))
+      .addArgument(new Argument("<kind>", "service, host or rollout").argParser(oneOf(DESCRIBED)))
       .argument("<name>", "its name (a rollout's id, or its service)"),
   ).action(async (kind: string, name: string, options: CommonOptions) => {
     using controller = connect(options);
@@ -143,11 +144,7 @@ const LIST: Readonly<Record<Kind, List>> = {
 
 async function hostsOf(controller: Controller, name: string | undefined): Promise<readonly HostView[]> {
   const { hosts } = await controller.call(Api.listHosts, {});
-  if (name === undefined) return hosts;
-  const found = hosts.filter((host) => host.name === name);
-  if (found.length === 0)
-    throw new CliError(`no host ${name}; there are: ${hosts.map((h) => h.name).join(", ")}`, EXIT.usage);
-  return found;
+  return name === undefined ? hosts : hostNamed(hosts, name);
 }
 
 function servicesTable(services: readonly ServiceView[]): string {

@@ -1,8 +1,8 @@
 /** baton host status: whether each host has what it is to have, and if not, why and since when. */
 import type { Command } from "commander";
 import { EXIT } from "../../../proto/contract/limits.ts";
-import { didYouMean } from "../../../proto/contract/nearest.ts";
 import type { HostView } from "../../../proto/gen/baton/v1/operator.ts";
+import { hint } from "../../lookup.ts";
 import type { Controller } from "../client.ts";
 import { Api } from "../client.ts";
 import type { CommonOptions } from "../context.ts";
@@ -60,11 +60,15 @@ export function addHostStatus(program: Command, done: (exitCode: number) => void
 
 async function ask(controller: Controller, name: string | undefined): Promise<readonly HostView[]> {
   const { hosts } = await controller.call(Api.listHosts, {});
-  if (name === undefined) return hosts;
+  return name === undefined ? hosts : hostNamed(hosts, name);
+}
+
+/** That one alone; or a refusal with the nearest, or what there is, in the words in which a controller refuses it. */
+export function hostNamed(hosts: readonly HostView[], name: string): readonly HostView[] {
   const found = hosts.filter((host) => host.name === name);
+  if (found.length > 0) return found;
   const names = hosts.map((host) => host.name);
-  if (found.length === 0) throw new CliError(`no host ${name}${didYouMean(name, names)}`, EXIT.usage);
-  return found;
+  throw new CliError(`no host ${name}${hint(name, names, "hosts")}`, EXIT.usage);
 }
 
 const word = ({ sync }: HostView): string => sync.replace("_", " ");

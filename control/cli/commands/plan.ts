@@ -4,7 +4,7 @@ import { EXIT } from "../../../proto/contract/limits.ts";
 import type { PlanView } from "../../../proto/gen/baton/v1/operator.ts";
 import { Api } from "../client.ts";
 import type { CommonOptions } from "../context.ts";
-import { connect, wholeNumber, withController } from "../context.ts";
+import { connect, revision as revisionNumber, withController } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { readDocuments } from "../files.ts";
 import { print } from "../output.ts";
@@ -24,7 +24,7 @@ export function addPlanCommand(program: Command, done: (exitCode: number) => voi
       .option("-f, --file <path...>", "plan these documents: YAML files, folders of them, or - for stdin")
       .option("--to <version>", "a stored version, for example v2 (default: the newest revision)")
       .option("--version <version>", "the same as --to")
-      .option("--revision <number>", "a stored revision, by its number", wholeNumber)
+      .option("--revision <number>", "a stored revision, by its number", revisionNumber)
       .addHelpText("after", HELP),
   ).action(async (service: string | undefined, options: PlanOptions) => done(await plan(service, options)));
 }

@@ -6,7 +6,7 @@ import type { RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
 import type { Controller } from "../client.ts";
 import { Api, actor } from "../client.ts";
 import type { CommonOptions, WaitOptions } from "../context.ts";
-import { connect, duration, wholeNumber, withController, withWait } from "../context.ts";
+import { connect, duration, revision, withController, withWait } from "../context.ts";
 import { print, table } from "../output.ts";
 import { rolloutBlock } from "../render/rollout.ts";
 import { ago, count, span } from "../render/units.ts";
@@ -85,7 +85,7 @@ export function addRolloutCommands(program: Command, done: Done): void {
     done,
     "undo",
     "roll out the stable revision before this one, or the one named",
-    (c) => c.option("--to <revision>", "a stored revision, by its number", wholeNumber),
+    (c) => c.option("--to <revision>", "a stored revision, by its number", revision),
     (controller, service, options) =>
       controller.call(Api.undo, { service, toRevision: options.to ?? 0, actor: actor() }),
   );

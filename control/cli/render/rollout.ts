@@ -1,6 +1,6 @@
 /** A rollout as people read it: the headline, hosts × versions, the shares asked and applied, the ledger. */
 import pc from "picocolors";
-import type { InstanceView, RolloutHost, RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
+import type { InstanceView, RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
 import { table } from "../output.ts";
 import { ledgerBlock } from "./ledger.ts";
 import { programBlock, stepNow, unconfirmedLines } from "./program.ts";
@@ -74,11 +74,19 @@ function versionsTable(view: RolloutView): string {
 
 const OUTPUT_LINES = 8;
 
+/** What this rollout is to bring up: hosts may still hold what failed under another one. */
+function ownRevisions(view: RolloutView): readonly number[] {
+  const back = view.stage === "RollingBack" || view.stage === "RolledBack";
+  return back ? [view.toRevision, view.fromRevision] : [view.toRevision];
+}
+
 /** Exit and last words of what does not run as it should; what was asked to stop is none of that. */
-function failures(hosts: readonly RolloutHost[]): readonly string[] {
+function failures(view: RolloutView): readonly string[] {
   const lines: string[] = [];
-  for (const host of hosts) {
+  const own = ownRevisions(view);
+  for (const host of view.hosts) {
     for (const one of host.instances) {
+      if (!own.includes(one.revision)) continue;
       const asAsked = one.state === "stopped" && (one.reason === "stopped" || one.exit === "exit code 0");
       // An image that is pulled, or can't be, has no exit and no output. A probe's answer is waited for, and said above.
       const told = one.reason !== "" && !one.reason.startsWith("readiness: ");
@@ -105,7 +113,7 @@ export function rolloutBlock(view: RolloutView, now: number): string {
   if (view.versions.length > 0) lines.push("", versionsTable(view));
   if (view.unconfirmed.length > 0) lines.push("", ...unconfirmedLines(view));
   lines.push("", ...ledgerBlock(view.ledger));
-  const failed = failures(view.hosts);
+  const failed = failures(view);
   if (failed.length > 0) lines.push("", ...failed);
   return lines.join("\n");
 }

@@ -15,7 +15,7 @@ import type { RolloutView } from "../../../proto/gen/baton/v1/operator.ts";
 import { Api } from "../client.ts";
 import { CliError } from "../errors.ts";
 import { INTERRUPTED } from "../follow.ts";
-import { remark } from "../output.ts";
+import { remark, whenUnread } from "../output.ts";
 import { ledgerBlock } from "../render/ledger.ts";
 import { rolloutBlock } from "../render/rollout.ts";
 import { count } from "../render/units.ts";
@@ -24,6 +24,7 @@ import type { Cluster, OnNats } from "./cluster.ts";
 import { freePort, startCluster } from "./cluster.ts";
 import { forget } from "./forget.ts";
 import { hints } from "./hints.ts";
+import { STOPS } from "./parts.ts";
 import { roll, writeDocument } from "./service.ts";
 import type { ClientVerdict } from "./traffic.ts";
 import { startTraffic } from "./traffic.ts";
@@ -181,16 +182,23 @@ const aborted = (signal: AbortSignal): Promise<void> =>
 
 const pause = (ms: number, signal: AbortSignal): Promise<void> => sleep(systemClock, ms, signal);
 
-/** Aborts at the first SIGINT or SIGTERM. A second one hastens the stop (cluster.ts). */
+/**
+ * Aborts at the first of STOPS (parts.ts), and when nobody reads any more what is said here: the cluster is not to outlive
+ * its terminal. A second signal hastens the stop (parts.ts).
+ */
 function interruption(): Disposable & { readonly signal: AbortSignal } {
   const controller = new AbortController();
   const stop = (): void => {
     if (!controller.signal.aborted) remark("\nstopping: what runs is finished first; once more to hasten it");
     controller.abort();
   };
-  process.on("SIGINT", stop).on("SIGTERM", stop);
+  for (const signal of STOPS) process.on(signal, stop);
+  const reading = whenUnread(stop);
   return {
     signal: controller.signal,
-    [Symbol.dispose]: () => void process.off("SIGINT", stop).off("SIGTERM", stop),
+    [Symbol.dispose]: () => {
+      reading[Symbol.dispose]();
+      for (const signal of STOPS) process.off(signal, stop);
+    },
   };
 }

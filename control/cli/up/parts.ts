@@ -21,6 +21,9 @@ interface Part {
   readonly again: () => void;
 }
 
+/** What ends a cluster in order. SIGHUP: its terminal was closed, and its parts, in groups of their own, don't hear of it. */
+export const STOPS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 const STOP_TIMEOUT_MS = 45_000;
 const RESTART_MS = 500;
 /** A part that has ended more often than this is not started again. */
@@ -92,13 +95,13 @@ export class Parts {
     const prompt = (): void => {
       for (const part of this.#parts.values()) part.process.kill("SIGTERM");
     };
-    process.on("SIGINT", prompt).on("SIGTERM", prompt);
+    for (const signal of STOPS) process.on(signal, prompt);
     const later = new Set(order.flat());
     const first = [...this.#parts.keys()].filter((name) => !later.has(name));
     for (const names of [first, ...order]) {
       await Promise.all(names.flatMap((name) => this.#parts.get(name) ?? []).map(end));
     }
-    process.off("SIGINT", prompt).off("SIGTERM", prompt);
+    for (const signal of STOPS) process.off(signal, prompt);
   }
 
   #named(name: string): Part {

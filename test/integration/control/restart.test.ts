@@ -49,19 +49,23 @@ test("a controller killed by SIGKILL in mid-rollout goes on with it under a high
   }
 });
 
-test("SIGTERM tells agents to come back, and leaves a store that the next one opens", async () => {
-  using state = new Folder();
-  await using control = await realProcess(state.path).then(({ process, grpc }) => {
-    return { process, grpc, [Symbol.asyncDispose]: () => process[Symbol.asyncDispose]() };
-  });
-  await using agent = new FakeAgent({ controller: control.grpc, host: "host-1" });
-  await joined([agent]);
-  control.process.signal("SIGTERM");
-  expect(await control.process.exited).toEqual({ code: 0, signal: null });
-  expect(agent.reconnects).toEqual(["the controller stops (SIGTERM)"]);
-  await using again = await inProcess(state.path);
-  expect(again.controller.epoch).toBe(2);
-});
+// SIGHUP: the terminal that it was started in was closed.
+test.each(["SIGTERM", "SIGHUP"] as const)(
+  "%s tells agents to come back, and leaves a store that the next one opens",
+  async (signal) => {
+    using state = new Folder();
+    await using control = await realProcess(state.path).then(({ process, grpc }) => {
+      return { process, grpc, [Symbol.asyncDispose]: () => process[Symbol.asyncDispose]() };
+    });
+    await using agent = new FakeAgent({ controller: control.grpc, host: "host-1" });
+    await joined([agent]);
+    control.process.signal(signal);
+    expect(await control.process.exited).toEqual({ code: 0, signal: null });
+    expect(agent.reconnects).toEqual([`the controller stops (${signal})`]);
+    await using again = await inProcess(state.path);
+    expect(again.controller.epoch).toBe(2);
+  },
+);
 
 describe("a controller that knows less than its agents", () => {
   async function rolledOut(state: string, version: string) {

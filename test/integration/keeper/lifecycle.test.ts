@@ -209,7 +209,7 @@ test("a state folder that can't be used is refused in one line", async () => {
 test("wrong usage is one line and exit 2; --help is exit 0", async () => {
   const wrong = startNode("agent/main.ts", { args: ["--statik", "x.yaml"] });
   expect((await wrong.exited).code).toBe(2);
-  expect(wrong.stderr).toBe("baton agent: unknown option --statik; did you mean --static?\n");
+  expect(wrong.stderr).toBe("baton agent: unknown option --statik; did you mean --static?; see baton agent --help\n");
   const help = startNode("agent/main.ts", { args: ["--help"] });
   expect((await help.exited).code).toBe(0);
   expect(help.stdout).toContain("Usage: baton agent");
