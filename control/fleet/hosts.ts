@@ -27,10 +27,20 @@ export function joinMessage(host: Host, before: Host | undefined): string {
   return "";
 }
 
-/** "service/listener index" → port. Before this session's first report, as they were. */
-function portsOf(agent: Agent, before: Host | undefined): Readonly<Record<string, number>> {
-  if (!agent.reportedInSession || agent.report === null) return before?.ports ?? {};
-  return Object.fromEntries(agent.report.endpoints.map((e) => [`${e.service}/${e.listener}`, e.port]));
+/**
+ * "service/listener index" → port. Before this session's first report, as they were; and so are those of services that the
+ * agent is still to listen for, as far as it says: one that was just started has nothing applied yet. A controller that
+ * starts meanwhile would know of no port there, and leave the host out of the gateways' tables.
+ */
+function portsOf({ reportedInSession, report }: Agent, before: Host | undefined): Readonly<Record<string, number>> {
+  if (!reportedInSession || report === null) return before?.ports ?? {};
+  const here = new Set(report.endpoints.map(({ service }) => service));
+  const stays = (service: string): boolean =>
+    !here.has(service) && (report.applied === null || report.applied.services[service] !== undefined);
+  return Object.fromEntries([
+    ...Object.entries(before?.ports ?? {}).filter(([key]) => stays(key.slice(0, key.lastIndexOf("/")))),
+    ...report.endpoints.map((e) => [`${e.service}/${e.listener}`, e.port] as const),
+  ]);
 }
 
 function same(a: Host, b: Host): boolean {

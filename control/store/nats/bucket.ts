@@ -205,6 +205,21 @@ export class Bucket {
     return this.patiently(PATIENCE_MS, async () => (await this.keys("*")).length);
   }
 
+  /**
+   * Asks for another server to lead the stream: the one that does may have lost what it holds. False: there is no other, or
+   * it may not be asked for.
+   */
+  async anotherLeader(): Promise<boolean> {
+    if (this.replicas === 1) return false;
+    const answer = await this.#nc
+      .request(`$JS.API.STREAM.LEADER.STEPDOWN.${this.#stream}`, Empty, { timeout: API_MS })
+      .then((message) => message.json<{ readonly success?: boolean }>())
+      .catch(() => ({ success: false }));
+    if (answer.success !== true) return false;
+    await this.patiently(PATIENCE_MS, () => this.newest());
+    return true;
+  }
+
   /** Their names alone. */
   async keys(like: string): Promise<readonly string[]> {
     const jsm = await this.#manager();

@@ -4,13 +4,16 @@
  * A record may be of any batch up to now; so the batches from the head that stood before the pass to the one that stood
  * after it are applied over what was read, in order. The first head says how far the pass has to come: the server that
  * it runs on may lag. And it must bring as many records as the stream's leader counts: who knows only a part of what the
- * fleet runs would take the rest away.
+ * fleet runs would take the rest away. A server that leads may itself have lost records (nats-server 2.9 after a full disk,
+ * seen): when it is told of what is not there, another one is asked to lead, and what that one has is written once more.
+ * What none of them has is gone: whoever serves it is held (fleet/hold.ts), and says what to do.
  *
  * Errors  rejects when the bucket holds no head, or nothing whole could be read in `TRIES` tries.
  * Cost    one message a record; 10,000 hosts with their counts take about a second.
  */
 import type { Clock, Millis } from "../../../proto/kernel/clock.ts";
 import { sleep } from "../../../proto/kernel/clock.ts";
+import type { Log } from "../../../proto/kernel/log.ts";
 import { PartsGone, unpack } from "./batches.ts";
 import type { Bucket } from "./bucket.ts";
 import { decode, readManifest, readSlice } from "./codec.ts";
@@ -22,6 +25,8 @@ import { State } from "./state.ts";
 import type { Applied } from "./state.ts";
 
 const TRIES = 4;
+/** Changes of leader: of three servers two may be asked in turn. */
+const MOVES = 4;
 const PAUSE_MS: Millis = 100;
 /** Heads that were committed during the pass are on their way. */
 const HEARD_MS: Millis = 1_000;
@@ -37,6 +42,17 @@ export interface Loaded {
   readonly head: Head;
   /** The head's batch, whose records may not all be written. */
   readonly newest: Applied;
+  /** Keys that some server had lost: found with another one, and to be written again; or with none. */
+  readonly found: readonly string[];
+  readonly lost: readonly string[];
+}
+
+type Read = Omit<Loaded, "found" | "lost">;
+
+interface Unread {
+  readonly why: string;
+  /** Something is not there; else others were too fast. */
+  readonly hole: boolean;
 }
 
 export interface Buckets {
@@ -57,26 +73,53 @@ export async function readNewest(bucket: Bucket): Promise<Head> {
 
 /** `heard` holds, and goes on to hold, every batch that was told since before this was called. */
 export async function load(from: Buckets, clock: Clock, heard: readonly Heard[]): Promise<Loaded> {
-  let why = "";
+  const missed = new Set<string>();
+  for (let moved = 0; ; moved++) {
+    const loaded = await whole(from, clock, heard);
+    const lost = "why" in loaded ? [] : loaded.state.lost();
+    const holes = "why" in loaded ? loaded.hole : lost.length > 0;
+    if (holes && moved < MOVES && (await from.records.anotherLeader())) {
+      for (const key of lost) missed.add(key);
+      continue;
+    }
+    if ("why" in loaded) throw new Error(`${from.records.name} could not be read as a whole: ${loaded.why}`);
+    const found = [...missed].filter((key) => loaded.state.record(key) !== undefined);
+    const newest = { ...loaded.newest, touched: new Set([...loaded.newest.touched, ...found]) };
+    return { ...loaded, newest, found, lost };
+  }
+}
+
+export function tellLost(log: Log, bucket: string, { found, lost }: Loaded): void {
+  if (found.length > 0) {
+    log.warn({ records: found }, `a server of ${bucket} had lost records; another one has them, and leads it now`);
+  }
+  if (lost.length > 0) log.error({ records: lost }, `no server of ${bucket} has these records any more`);
+}
+
+async function whole(from: Buckets, clock: Clock, heard: readonly Heard[]): Promise<Read | Unread> {
+  let unread: Unread = { why: "", hole: false };
   for (let tried = 0; tried < TRIES; tried++) {
     if (tried > 0) await sleep(clock, PAUSE_MS);
     try {
       const loaded = await once(from, clock, heard);
-      if (typeof loaded !== "string") return loaded;
-      why = loaded;
+      if (!("why" in loaded)) return loaded;
+      unread = loaded;
     } catch (error) {
       if (!(error instanceof PartsGone)) throw error;
-      why = error.message;
+      unread = { why: error.message, hole: false };
     }
   }
-  throw new Error(`${from.records.name} could not be read as a whole: ${why}`);
+  return unread;
 }
+
+const hole = (why: string): Unread => ({ why, hole: true });
+const late = (why: string): Unread => ({ why, hole: false });
 
 async function once(
   { head: heads, records: bucket }: Buckets,
   clock: Clock,
   heard: readonly Heard[],
-): Promise<Loaded | string> {
+): Promise<Read | Unread> {
   const first = await readNewest(heads);
   const firstBatch = await unpack(bucket, first);
   const state = new State();
@@ -92,7 +135,7 @@ async function once(
     else found.set(entry.key, entry.value);
   });
   // A server whose disk was full may come to the end, and have left out what it can't read.
-  if (came.size < expected) return `${String(expected - came.size)} of ${String(expected)} records did not come`;
+  if (came.size < expected) return hole(`${String(expected - came.size)} of ${String(expected)} records did not come`);
   const torn = absorb(state, found);
   state.assemble();
 
@@ -105,7 +148,7 @@ async function once(
   };
   if (last.meta.seq > first.meta.seq) batches.set(last.meta.seq, { head: last, batch: await unpack(bucket, last) });
   for (let waited = 0; !gather(); waited += PAUSE_MS) {
-    if (waited >= HEARD_MS) return "others commit faster than it is read";
+    if (waited >= HEARD_MS) return late("others commit faster than it is read");
     await sleep(clock, PAUSE_MS);
   }
   let newest: Applied | undefined;
@@ -113,13 +156,13 @@ async function once(
     const one = batches.get(seq);
     // A raised epoch repeats the batch before.
     if (one === undefined || (one.head.meta.raised && seq > first.meta.seq)) continue;
-    if (one.head.meta.anew && seq > first.meta.seq) return "the buckets were emptied meanwhile";
+    if (one.head.meta.anew && seq > first.meta.seq) return late("the buckets were emptied meanwhile");
     newest = state.apply(one.batch);
     for (const key of newest.touched) torn.delete(key);
   }
   const missing = state.missing();
-  if (missing !== "") return `${missing} can't be found`;
-  for (const key of torn) if (state.record(key) === undefined) return `the record ${key} is not whole`;
+  if (missing !== "") return hole(`${missing} can't be found`);
+  for (const key of torn) if (state.record(key) === undefined) return hole(`the record ${key} is not whole`);
   const { meta } = last;
   state.seq = meta.seq;
   state.epoch = meta.epoch;

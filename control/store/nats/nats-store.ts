@@ -27,7 +27,7 @@ import { Feed } from "./feed.ts";
 import { EMPTY, readHead, SCHEMA } from "./head.ts";
 import type { Head, Meta } from "./head.ts";
 import { HEAD } from "./keys.ts";
-import { load, readNewest } from "./loading.ts";
+import { load, readNewest, tellLost } from "./loading.ts";
 import type { Heard } from "./loading.ts";
 import { plan } from "./plan.ts";
 import { Settling } from "./settling.ts";
@@ -210,7 +210,8 @@ export class NatsStore implements NatsBackedStore {
     if (this.#untold) return { kind: "conflict", message: "another controller has committed since this one loaded" };
     const planned = plan(state, epoch, changes);
     if (planned.kind === "conflict") return planned;
-    await this.#explained("a commit", () => this.#settling.settle(state, head));
+    const other = await this.#explained("a commit", () => this.#settling.settleOr(state, head));
+    if (other !== null) return this.#overtaken(epoch, other);
 
     const { records, writer } = this.#o;
     const id = `${writer}-${String(++this.#commits)}`;
@@ -288,6 +289,7 @@ export class NatsStore implements NatsBackedStore {
     try {
       const loaded = await this.#explained("loading", () => load(this.#o, clock, heard));
       [this.#state, this.#head, this.#telling] = [loaded.state, loaded.head, false];
+      tellLost(this.#o.log, this.#o.records.name, loaded);
       this.#settling.loaded(loaded);
       this.#release(heard);
       return loaded.state;

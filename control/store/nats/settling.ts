@@ -87,6 +87,19 @@ export class Settling {
     return turn;
   }
 
+  /** The same; answers the head of whoever has committed meanwhile, and settles it in our place. */
+  async settleOr(state: State, head: Head): Promise<Head | null> {
+    try {
+      await this.settle(state, head);
+      return null;
+    } catch (error) {
+      if (!(error instanceof Overtaken)) throw error;
+      const newest = await readNewest(this.#o.head);
+      if (newest.meta.id === head.meta.id) throw error;
+      return newest;
+    }
+  }
+
   /** The newest revision of a record, once all are settled. */
   get newest(): number {
     return this.#job.records?.newest ?? 0;

@@ -146,6 +146,18 @@ export class State {
     return "";
   }
 
+  /** Keys of what others speak of, and what is not there: the servers that were asked have lost it. */
+  lost(): readonly string[] {
+    const meant = [
+      ...[...this.services.values()].map(({ name, stable }) => [name, stable] as const),
+      ...[...this.rollouts.values()]
+        .filter(({ rollout }) => rollout.endedAtMs === 0)
+        .map(({ rollout }) => [rollout.service, rollout.to] as const),
+    ];
+    const gone = meant.filter(([name, number]) => number !== 0 && this.revisions.get(name)?.has(number) !== true);
+    return [...new Set(gone.map(([name, number]) => recordKey("revision", name, number)))];
+  }
+
   /** What the record under this key is to hold; undefined: nothing, it is to be gone. */
   record(key: string): unknown {
     const [kind, [name = "", part = ""]] = [readKey(key)?.kind, readKey(key)?.names ?? []];

@@ -1,11 +1,16 @@
 /** Three servers, of which some are lost while commits go on. Their elections take seconds, on a busy machine tens of them. */
 import { expect, test } from "vitest";
+import type { NatsConnection } from "nats";
+import { recordKey } from "../../../control/store/nats/keys.ts";
 import type { Change } from "../../../control/store/store.ts";
 import { StoreUnsure } from "../../../control/store/store.ts";
+import type { NatsLink } from "../../../proto/contract/nats-link.ts";
+import { silentLog } from "../../../proto/kernel/log.ts";
 import { startNats } from "../../support/nats.ts";
 import { until } from "../../support/processes.ts";
+import { host, revision } from "../../support/samples.ts";
 import { listen } from "../../support/store-contract.ts";
-import { open } from "./kit.ts";
+import { altered, open, storeOn } from "./kit.ts";
 
 const told = (message: string): Change => ({
   kind: "event",
@@ -108,3 +113,97 @@ test(
     await store.close();
   },
 );
+
+const RECORDS = "KV_baton_baton_store";
+const V1 = `$KV.baton_baton_store.${recordKey("revision", "shop", 1)}`;
+const SHOP: readonly Change[] = [
+  { kind: "service", service: { name: "shop", stable: 1, previous: 0, newest: 1 } },
+  { kind: "revision", revision: revision(1) },
+];
+
+/** As servers look of which the one that leads the records has lost one (nats-server 2.9.10 after a full disk, seen). */
+async function losing(link: NatsLink): Promise<NatsLink> {
+  const { connection } = link;
+  let moved = false;
+  const lost = (): boolean => !moved;
+  const request: NatsConnection["request"] = async (subject, ...rest) => {
+    const answer = await connection.request(subject, ...rest);
+    moved ||= subject === `$JS.API.STREAM.LEADER.STEPDOWN.${RECORDS}`;
+    return answer;
+  };
+  const manager = await connection.jetstreamManager();
+  const info: typeof manager.streams.info = async (name, options) => {
+    const said = await manager.streams.info(name, options);
+    const { [V1]: _, ...others } = said.state.subjects ?? {};
+    return lost() ? { ...said, state: { ...said.state, subjects: others } } : said;
+  };
+  const jetstream: NatsConnection["jetstream"] = (options) => {
+    const client = connection.jetstream(options);
+    const get: typeof client.consumers.get = async (...of) => {
+      const consumer = await client.consumers.get(...of);
+      const consume: typeof consumer.consume = async (how) => {
+        const messages = await consumer.consume(how);
+        return altered(messages, {
+          async *[Symbol.asyncIterator]() {
+            for await (const message of messages) if (!lost() || message.subject !== V1) yield message;
+          },
+        });
+      };
+      return altered(consumer, { consume });
+    };
+    return altered(client, { consumers: altered(client.consumers, { get }) });
+  };
+  const jetstreamManager = () => Promise.resolve(altered(manager, { streams: altered(manager.streams, { info }) }));
+  return altered(link, { connection: altered(connection, { request, jetstream, jetstreamManager }) });
+}
+
+test(
+  "what the server that leads has lost is had from another one, which leads from then on, and is written once more",
+  { timeout: PATIENCE_MS },
+  async () => {
+    await using nats = await startNats({ servers: 3 });
+    const before = await open(nats, "baton");
+    await before.raiseEpoch(1);
+    await before.load();
+    await before.commit(1, SHOP);
+    // Not the last record of all.
+    await before.commit(1, [{ kind: "host", host: host("a") }]);
+    await before.commit(1, [told("settles what was before")]);
+    await before.close();
+    const link = await nats.link();
+    const manager = await link.connection.jetstreamManager();
+    const leader = async (): Promise<string> => (await manager.streams.info(RECORDS)).cluster?.leader ?? "";
+    const number = async (): Promise<number> => (await manager.streams.getMessage(RECORDS, { last_by_subj: V1 })).seq;
+    const [first, written] = [await leader(), await number()];
+    const store = await storeOn(await losing(link), "baton");
+    await store.raiseEpoch(2);
+    expect((await store.load()).revisions).toEqual([revision(1)]);
+    expect(await leader()).not.toBe(first);
+    expect(await store.commit(2, [told("settles what was found")])).toMatchObject({ kind: "ok" });
+    expect(await number()).toBeGreaterThan(written);
+    await store.close();
+  },
+);
+
+test("what no server has any more is told, and is no reason to lead nobody", { timeout: PATIENCE_MS }, async () => {
+  await using nats = await startNats({ servers: 3 });
+  const before = await open(nats, "baton");
+  await before.raiseEpoch(1);
+  await before.load();
+  await before.commit(1, SHOP);
+  await before.commit(1, [told("settles what was before")]);
+  await before.close();
+  const link = await nats.link();
+  const manager = await link.connection.jetstreamManager();
+  const { seq } = await manager.streams.getMessage(RECORDS, { last_by_subj: V1 });
+  await manager.streams.deleteMessage(RECORDS, seq);
+  const said: string[] = [];
+  const error = (_: unknown, message: string): void => void said.push(message);
+  const store = await storeOn(link, "baton", { ...silentLog, error });
+  await store.raiseEpoch(2);
+  expect(await store.load()).toMatchObject({ services: [{ name: "shop", stable: 1 }], revisions: [] });
+  expect(said).toEqual(["no server of baton_baton_store has these records any more"]);
+  expect(await store.commit(2, [{ kind: "revision", revision: revision(1) }])).toMatchObject({ kind: "ok" });
+  expect((await store.load()).revisions).toEqual([revision(1)]);
+  await store.close();
+});

@@ -199,3 +199,21 @@ test("a head that no server repeated is found missing, and told as a gap", async
   expect(heard.batches).toEqual([]);
   for (const store of [writer, reader]) await store.close();
 });
+
+test("a writer that is overtaken while its commit waits for the one before is told that it is fenced off", async () => {
+  const cluster = fleet();
+  const { link, store } = await faulty(cluster);
+  link.passes = (key) => key === "head";
+  expect(await store.commit(1, [on("a", "first")])).toMatchObject({ kind: "ok" });
+  await until("its record is held back", () => link.held.length >= 1);
+  const waiting = store.commit(1, [on("b", "first")]);
+  const next = await open(nats, cluster);
+  const before = store.position;
+  await next.raiseEpoch(2);
+  await until("the raise is heard", () => store.position > before);
+  link.passes = () => true;
+  for (const send of link.release) send();
+  expect(await waiting).toEqual({ kind: "fenced", epoch: 2 });
+  expect((await next.load()).hosts.map(({ name }) => name)).toEqual(["a"]);
+  for (const one of [store, next]) await one.close();
+});
