@@ -15,6 +15,8 @@ export interface Subject {
 }
 
 const shop: Change = { kind: "service", service: { name: "shop", stable: 0, previous: 0, newest: 1 } };
+/** What the rollouts of these tests go to: a store without it is one that has lost something. */
+const v1: Change = { kind: "revision", revision: revision(1) };
 const event = (message: string, service = "shop"): Change => {
   const base: NewEvent = { atMs: 1, kind: "test", service, rollout: "", host: "", actor: "ann", message };
   return { kind: "event", event: base };
@@ -113,7 +115,7 @@ export function storeContract(name: string, subject: Subject): void {
     const put = (of: typeof first, expect: number): Change => {
       return { kind: "rollout", rollout: of, expect, entries: [entry(of)] };
     };
-    await store.commit(1, [shop, put(first, -1)]);
+    await store.commit(1, [shop, v1, put(first, -1)]);
     expect(await store.commit(1, [put(second, 0)])).toMatchObject({ kind: "ok" });
     expect(await store.commit(1, [put(rollout({ change: 1, stage: { kind: "promoting" } }), 0)])).toMatchObject({
       kind: "conflict",
@@ -127,7 +129,7 @@ export function storeContract(name: string, subject: Subject): void {
     const { store, reopen } = await subject.fresh();
     let open = store;
     let now = rollout({ hosts: [track("a"), track("b"), track("c")] });
-    await open.commit(1, [shop, { kind: "rollout", rollout: now, expect: -1, entries: [] }]);
+    await open.commit(1, [shop, v1, { kind: "rollout", rollout: now, expect: -1, entries: [] }]);
     const put = async (hosts: readonly HostTrack[], spoilt = false): Promise<void> => {
       const next = { ...now, hosts, change: now.change + 1 };
       const change: Change = { kind: "rollout", rollout: next, expect: now.change, entries: [] };
@@ -187,7 +189,7 @@ export function storeContract(name: string, subject: Subject): void {
 
   test(`${name}: old rollouts of a service go, a running one never`, async () => {
     const { store } = await subject.fresh();
-    await store.commit(1, [shop]);
+    await store.commit(1, [shop, v1]);
     const id = (n: number): string => `shop-r1-${n}`;
     const running = rollout({ id: id(0), startedAtMs: 1 });
     await store.commit(1, [{ kind: "rollout", rollout: running, expect: -1, entries: [] }]);
@@ -223,7 +225,7 @@ export function storeContract(name: string, subject: Subject): void {
     const explanations = async (of: Store): Promise<(string | undefined)[]> =>
       (await of.load()).ledgers.map(({ notes }) => notes[0]?.explanation);
     const [long, longer] = [noise(2 << 20), noise(3 << 20)];
-    await store.commit(1, [shop, { kind: "rollout", rollout: rollout(), expect: -1, entries: [] }, ledger(long)]);
+    await store.commit(1, [shop, v1, { kind: "rollout", rollout: rollout(), expect: -1, entries: [] }, ledger(long)]);
     expect(await explanations(store)).toEqual([long]);
     await store.commit(1, [ledger(longer)]);
     await store.close();
@@ -240,7 +242,7 @@ export function storeContract(name: string, subject: Subject): void {
     let open = store;
     let now = rollout({ id: "shop-r1 ö.*>/=" });
     const said: string[] = [];
-    await open.commit(1, [shop, { kind: "rollout", rollout: now, expect: -1, entries: [] }]);
+    await open.commit(1, [shop, v1, { kind: "rollout", rollout: now, expect: -1, entries: [] }]);
     for (const count of [1, 62, 1, 1, 200, 0, 3]) {
       const entries = Array.from({ length: count }, (_, i) => {
         return entry(now, { change: now.change + 1 + i, message: `entry ${said.length + i}` });
@@ -357,7 +359,7 @@ export function severalWriters(name: string, subject: SharedSubject): void {
     const [writer, reader] = [await open(), await open()];
     await writer.raiseEpoch(1);
     await writer.load();
-    await writer.commit(1, [shop, hostChange("early")]);
+    await writer.commit(1, [shop, v1, hostChange("early")]);
     const heard = listen(reader);
     await reader.load();
     const at = reader.position;
@@ -412,7 +414,7 @@ export function severalWriters(name: string, subject: SharedSubject): void {
     await writer.raiseEpoch(1);
     await writer.load();
     let now = rollout({ hosts: Array.from({ length: 200 }, (_, i) => track(`host-${i}`)) });
-    await writer.commit(1, [shop, { kind: "rollout", rollout: now, expect: -1, entries: [] }]);
+    await writer.commit(1, [shop, v1, { kind: "rollout", rollout: now, expect: -1, entries: [] }]);
     const stop = new AbortController();
     const writing = (async () => {
       for (let n = 1; !stop.signal.aborted; n++) {
