@@ -45,6 +45,8 @@ interface Fleet {
   readonly first?: boolean;
   readonly fastTrack?: boolean;
   readonly enough?: () => boolean;
+  /** A host that the target alone is placed on. */
+  readonly only?: string;
 }
 
 function planOf(strategy: StrategySpec, fleet: Fleet = {}): Plan {
@@ -53,10 +55,11 @@ function planOf(strategy: StrategySpec, fleet: Fleet = {}): Plan {
   const hosts = [host("gateway-1", { role: "gateway" }), ...Array.from({ length: count }, (_, n) => named(n + 1))];
   const from = fleet.first === true ? null : revision(1);
   const to = revision(2, { version, spec: spec({ version, strategy }) });
+  const anywhere = fleet.only === undefined ? to.spec : { ...to.spec, placement: { hosts: [fleet.only], labels: {} } };
   const walking = walk(
     {
       beginning: {
-        ...{ id: "plan", service: "shop", from, to, hosts: placed(to.spec, hosts) },
+        ...{ id: "plan", service: "shop", from, to, hosts: placed(anywhere, hosts) },
         ...{ fromHosts: from === null ? [] : placed(from.spec, hosts), now: 1_000_000, actor: "ann", epoch: 1 },
         fastTrack: fleet.fastTrack ?? false,
       },
@@ -227,6 +230,11 @@ describe("warnings", () => {
     const plan = planOf(rolling, { hosts: 0 });
     expect(plan.warnings[0]).toMatch(/^no host matches the placement/);
     expect(plan.outcome).toMatch(/^stops: No host matches the placement of shop/);
+    const typo = planOf(rolling, { only: "hots-1" });
+    expect(typo.warnings[0]).toBe(
+      "no host matches the placement: the rollout begins when one connects; until then v1 serves where it does",
+    );
+    expect(typo).toMatchObject({ minCapacityPercent: 100, maxHostsOut: 0 });
   });
 });
 
