@@ -94,6 +94,11 @@ export function blame(losses: readonly LossRecord[], strikes: readonly Strike[],
       const by = `${stalled.fault.kind} of ${stalled.victim}, longer than its app keeps idle connections`;
       return { loss, by, uncounted: untold(loss, strikes, around), unread: false };
     }
+    const orphan = strikes.find((strike) => stoppedOrphan(loss, strike, stops));
+    if (orphan !== undefined) {
+      const by = `kill-keeper of ${orphan.victim}, whose worker was stopped`;
+      return { loss, by, uncounted: untold(loss, strikes, around), unread: false };
+    }
     const crash = around.crashes && !loss.cause.startsWith("connect");
     return { loss, by: crash ? "the new version's own crash" : "", uncounted: false, unread: false };
   });
@@ -103,6 +108,18 @@ function orphaned({ atMs: ended }: LossRecord, strikes: readonly Strike[], gatew
   return strikes.some(({ fault, victim, atMs, struckAtMs }) => {
     if (fault.kind !== "kill-keeper" || !gateways.has(victim)) return false;
     return ended >= atMs - UNREPORTED_MS && ended <= struckAtMs + ORPHANS_MS;
+  });
+}
+
+/**
+ * A worker that was stopped when its keeper was killed finishes nothing: when it wakes, the next keeper has ended the apps
+ * that it would have sent to.
+ */
+function stoppedOrphan({ detail, atMs: ended }: LossRecord, kill: Strike, stops: readonly Strike[]): boolean {
+  if (kill.fault.kind !== "kill-keeper" || !RESET.test(detail)) return false;
+  return stops.some(({ victim, atMs, endedAtMs }) => {
+    if (victim !== kill.victim || endedAtMs === null || atMs > kill.atMs || endedAtMs < kill.atMs) return false;
+    return ended >= endedAtMs - SLACK_MS && ended <= endedAtMs + FELT_MS;
   });
 }
 

@@ -147,6 +147,18 @@ test("an app that was stopped for longer than it keeps idle connections explains
   ).toBe("");
 });
 
+test("a worker that is stopped when its keeper is killed finishes nothing as it wakes", () => {
+  const reset = loss(9_000, 15_030, { cause: "proxy_error", detail: "502 baton-error: upstream_reset" });
+  const keeper = strike("kill-keeper", "host-2", 12_000, 13_000);
+  const by = (...strikes: readonly Strike[]): string | undefined => blame([reset], strikes, around)[0]?.by;
+  expect(by(keeper, strike("stop-worker", "host-2", 8_000, 15_000))).toBe(
+    "kill-keeper of host-2, whose worker was stopped",
+  );
+  expect(by(keeper)).toBe("");
+  expect(by(keeper, strike("stop-worker", "host-1", 8_000, 15_000))).toBe("");
+  expect(by(keeper, strike("stop-worker", "host-2", 12_500, 15_000))).toBe("");
+});
+
 test("of two strikes that may have cut it, the later one has", () => {
   const worker = strike("kill-worker", "host-2", 10_000);
   const gateway = strike("kill-machine", "gateway-1", 11_000);
