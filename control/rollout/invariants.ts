@@ -8,6 +8,7 @@
 import type { HostTrack, Rollout } from "../model/rollout.ts";
 import { cutsAtDeadline, drainTimeoutMs } from "./drain.ts";
 import { Evidence } from "./evidence.ts";
+import { restOf } from "./track.ts";
 import { slots } from "./window.ts";
 import { list } from "./words.ts";
 import type { Context } from "./types.ts";
@@ -72,7 +73,7 @@ function weights(before: Rollout, after: Rollout, evidence: Evidence): readonly 
   const taking = after.hosts.filter((t) => t.stage === "splitting" && !evidence.leftBehind(t.host));
   if (change === 0 || taking.length === 0) return [];
   const found: Violation[] = [];
-  const unready = taking.filter((t) => !evidence.up(t.host, change > 0 ? t.goal : t.home));
+  const unready = taking.filter((t) => !evidence.up(t.host, change > 0 ? t.goal : restOf(t)));
   if (unready.length > 0) {
     const to = `${before.split.weight} to ${after.split.weight}`;
     found.push({ invariant: "I1", message: `the weight would go from ${to} with ${names(unready)} not ready for it` });

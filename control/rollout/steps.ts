@@ -12,6 +12,7 @@ import type { Draft } from "./draft.ts";
 import { hold } from "./halt.ts";
 import { currentStep, programOf, splits, stepText } from "./program.ts";
 import type { ProgramStep } from "./program.ts";
+import { restOf } from "./track.ts";
 import { movedShare } from "./window.ts";
 import { list } from "./words.ts";
 
@@ -50,7 +51,9 @@ export function laggards(draft: Draft): readonly string[] {
   const { rollout, evidence } = draft;
   const behind = rollout.hosts.filter((track) => {
     if (track.goal === 0 || track.home === 0 || evidence.leftBehind(track.host)) return false;
-    if (splits(rollout)) return track.stage !== "splitting" || !evidence.confirmed(track.host);
+    // One that a superseded rollout had out, or moved to this very version, serves it alone before the program begins.
+    const placed = track.stage === "splitting" || track.stage === "done";
+    if (splits(rollout)) return !placed || !evidence.confirmed(track.host);
     return track.stage !== "waiting" && (track.stage !== "done" || !evidence.confirmed(track.host));
   });
   return behind.map((track) => track.host);
@@ -84,15 +87,16 @@ function mayAsk(draft: Draft, step: ProgramStep): boolean {
   const { hosts } = rollout;
   // From before this step: what this very step moves is not confirmed yet.
   const before = new Map(draft.before.hosts.map((track) => [track.host, track]));
-  const taking = hosts.filter((t) => t.goal !== 0 && t.home !== 0 && !evidence.leftBehind(t.host));
+  const counted = hosts.filter((t) => t.goal !== 0 && t.home !== 0 && !evidence.leftBehind(t.host));
+  const taking = counted.filter((t) => before.get(t.host)?.stage !== "done");
   if (!hosts.some((track) => track.goal !== 0) || taking.some((t) => before.get(t.host)?.stage !== "splitting")) {
     return false;
   }
-  if (taking.some((t) => !evidence.confirmed(t.host) || !evidence.healthy(t.host, rollout.to))) return false;
+  if (counted.some((t) => !evidence.confirmed(t.host) || !evidence.healthy(t.host, rollout.to))) return false;
   // Less for the new version is more for the one before, which has to be there for it (I1).
   const less = step.kind === "setWeight" && step.weight < rollout.split.weight;
-  if (less && taking.some((t) => !evidence.up(t.host, t.home))) return false;
-  if (taking.length === 0) return false;
+  if (less && taking.some((t) => !evidence.up(t.host, restOf(t)))) return false;
+  if (counted.length === 0) return false;
   const all = step.kind === "setWeight" && step.weight === WHOLE && rollout.strategy.kind === "canary";
   return !all || evidenceIsEnough(draft);
 }

@@ -119,8 +119,9 @@ function starting(draft: Draft, track: HostTrack): Turn {
   const exitsAllowed = evidence.exits(track.host, track.towards);
   if (track.way === "surge" && splits(draft.rollout) && !isBack(draft) && !programOver(draft.rollout)) {
     // A host that runs nothing else would take all of its traffic there: it waits for the program's end.
-    if (!servesHome(track)) return wait(draft, track, "for the traffic to be moved");
-    const revisions = split(track.revisions, track.home, track.goal);
+    const rest = restOf(track);
+    if (rest === 0) return wait(draft, track, "for the traffic to be moved");
+    const revisions = split(track.revisions, rest, track.goal);
     const patch = { revisions, exitsAllowed, servesSinceMs: 0 };
     return enter(draft, track, "splitting", patch, `${version} is ready and takes part in the traffic`);
   }
@@ -138,8 +139,14 @@ function starting(draft: Draft, track: HostTrack): Turn {
   return enter(draft, track, "restoring", patch, `${version} is ready and goes back into routing`);
 }
 
-const servesHome = (track: HostTrack): boolean =>
-  track.revisions.some((asked) => asked.revision === track.home && asked.mode === "serving");
+/**
+ * What takes the traffic of a host that the target has not been given: its home, or what a superseded rollout had moved it
+ * to; 0: nothing serves there but the target.
+ */
+export function restOf({ home, goal, revisions }: HostTrack): number {
+  const serving = revisions.filter(({ revision, mode }) => mode === "serving" && revision !== goal);
+  return (serving.find(({ revision }) => revision === home) ?? serving.at(-1))?.revision ?? 0;
+}
 
 /** Both serve by weight, until the program is over; then the new one takes what the other has left. */
 function splitting(draft: Draft, track: HostTrack): Turn {

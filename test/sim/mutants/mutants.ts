@@ -71,7 +71,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: "control/rollout/steps.ts",
-        text: "  if (taking.some((t) => !evidence.confirmed(t.host) || !evidence.healthy(t.host, rollout.to))) return false;",
+        text: "  if (counted.some((t) => !evidence.confirmed(t.host) || !evidence.healthy(t.host, rollout.to))) return false;",
         instead: "  if (taking.some((t) => !evidence.confirmed(t.host))) return false;",
       },
       CAPACITY,

@@ -48,7 +48,7 @@ export class Bench {
   readonly says = new Map<string, Partial<HostView>>();
   readonly journal: JournalEntry[] = [];
   readonly from: Revision | null;
-  readonly to: Revision;
+  to: Revision;
   readonly #hosts: readonly string[];
   readonly #fromHosts: readonly string[];
   readonly #gateways: readonly string[];
@@ -138,6 +138,16 @@ export class Bench {
     const found = this.rollout.hosts.find((track) => track.host === host);
     if (found === undefined) throw new Error(`no track ${host}`);
     return found;
+  }
+
+  /** Another rollout takes the place of this one, which was superseded. */
+  over(to: Revision): void {
+    const { from, now } = this;
+    const [hosts, fromHosts, over] = [this.#hosts, this.#fromHosts, this.rollout];
+    const { rollout } = begin({
+      ...{ id: "shop-2", service: "shop", from, to, hosts, fromHosts, now, actor: "ops", epoch: 1, over },
+    });
+    [this.to, this.rollout] = [to, rollout];
   }
 
   /** The host reports these instances from now on. */

@@ -10,7 +10,7 @@ import type {
   CanaryStrategy,
 } from "../../../proto/contract/spec/types.ts";
 import { EVERY_REQUEST } from "../../../proto/contract/spec/types.ts";
-import { STRATEGY } from "../../sim/model/revisions.ts";
+import { revisionOf, STRATEGY } from "../../sim/model/revisions.ts";
 import { Bench, instance } from "./bench.ts";
 
 const all = { kind: "percent", value: 100 } as const;
@@ -442,6 +442,36 @@ group("what the model world found", () => {
       { revision: 1, mode: "serving" },
     ]);
     expect(desires(rollout).map((desire) => desire.split)).toEqual([null, null, null]);
+  });
+
+  test("hosts that a superseded rollout has moved, or has out of routing, don't hold the program up", () => {
+    const none = { kind: "count", value: 0 } as const;
+    const one = { kind: "count", value: 1 } as const;
+    const bench = new Bench({ strategy: { maxSurge: none, maxUnavailable: one, minHealthyMs: 0 } });
+    while (bench.track("a").stage !== "stopping") bench.step();
+    bench.runs("a", instance(1, { state: "stopped" })).rest();
+    bench.runs("a", instance(2, { state: "ready" })).rest();
+    bench.runs("a", instance(2)).rest();
+    while (bench.track("b").stage !== "stopping") bench.step();
+    bench.runs("b").rest();
+    bench.say({ kind: "supersede", actor: "ops", by: "shop-2" });
+    // a serves what was superseded, b nothing at all, c what was there before.
+    const next = revisionOf(3, { strategy: blueGreen({ autoPromotionEnabled: false }), onTimeout: "cut" });
+    bench.over(next);
+    bench.rest();
+    bench.runs("a", instance(2), instance(3, { state: "ready" })).runs("b", instance(3, { state: "ready" }));
+    bench.runs("c", instance(1), instance(3, { state: "ready" })).rest();
+    bench.runs("a", instance(2), instance(3)).runs("b", instance(3)).runs("c", instance(1), instance(3));
+    bench.after(2_000).after(2_000);
+    expect(stages(bench)).toEqual(["splitting", "done", "splitting"]);
+    expect(bench.track("a").revisions).toEqual([
+      { revision: 2, mode: "serving" },
+      { revision: 3, mode: "serving" },
+    ]);
+    expect(bench.rollout.pause).toMatchObject({ reason: "AwaitingApproval" });
+    bench.say({ kind: "promote", actor: "ops", full: false });
+    bench.rest();
+    expect(bench.rollout.split.weight).toBe(10_000);
   });
 
   test("going back, the canary goes on serving where the old version is down, until that is ready again", () => {
