@@ -2,7 +2,8 @@
  * I4, by the logs: what every agent has applied, and which epochs it has met, over all its lives; and which controller
  * took which epoch. A log is read as it grows; no line is missed between two looks, as one of an address would be.
  *
- *   an agent's applied (epoch, generation) never goes back, over restarts too (a restart says its last one again)
+ *   an agent's applied (epoch, generation) never goes back, over restarts too (a restart says its last one again; after
+ *   one whose disk was full, the last that it could keep)
  *   the epochs of its sessions never go back
  *   an epoch belongs to one controller's one start
  */
@@ -11,6 +12,9 @@ import { z } from "zod";
 
 const applied = z.object({ msg: z.literal("assignment applied"), epoch: z.number(), generation: z.number() });
 const leads = z.object({ msg: z.literal("leads"), epoch: z.number() });
+const started = z.object({ msg: z.enum(["agent started", "core started"]) });
+const unkept = z.object({ err: z.object({ message: z.string().startsWith("ENOSPC") }) });
+const keptAgain = z.object({ msg: z.literal("state is written again") });
 const session = z.object({ msg: z.literal("session open"), epoch: z.number() });
 
 /** A log's new lines since the last look. */
@@ -48,6 +52,8 @@ export class Epochs {
   readonly #agents: readonly { readonly name: string; readonly tail: Tail }[];
   readonly #controllers: readonly { readonly name: string; readonly tail: Tail }[];
   readonly #applied = new Map<string, Pair>();
+  /** Agents that could not keep what they applied last. */
+  readonly #unkept = new Set<string>();
   readonly #sessions = new Map<string, number>();
   readonly #owners = new Map<number, string>();
   /** Assignments seen to be applied. */
@@ -79,6 +85,9 @@ export class Epochs {
 
   #agent(name: string, line: string): readonly string[] {
     const said = parsed(line);
+    if (unkept.safeParse(said).success) this.#unkept.add(name);
+    else if (keptAgain.safeParse(said).success) this.#unkept.delete(name);
+    else if (started.safeParse(said).success && this.#unkept.delete(name)) this.#applied.delete(name);
     const one = applied.safeParse(said);
     if (one.success) {
       this.seen += 1;

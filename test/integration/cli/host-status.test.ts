@@ -53,6 +53,8 @@ test(
       await until(`${name} is ${sync}`, async () => (await client.host(name))?.sync === sync);
       return (await client.host(name))!;
     };
+    // Before it is sent anything it is stale too, for a moment.
+    await until("host-2 was sent something", async () => ((await client.host("host-2"))?.askedGeneration ?? 0n) > 0n);
     const [stale, rejected, unsent] = [
       await at("host-2", "STALE"),
       await at("host-3", "REJECTED"),

@@ -44,3 +44,15 @@ test("a line that is cut in two by the moment of the look is read whole", () => 
   appendFileSync(join(folder, "a"), `${line.slice(20)}\n${JSON.stringify(applied(1, 1))}\n`);
   expect(epochs.look()).toEqual(["I4: a applied (1, 1) after (2, 2)"]);
 });
+
+test("an agent that is started again after a full disk begins from what it could keep, and from no other", () => {
+  const epochs = new Epochs([log("a")], []);
+  const full = { level: 50, err: { type: "Error", message: "ENOSPC: no space left on device, write" } };
+  write("a", applied(2, 3), full, applied(2, 9), { msg: "agent started" }, applied(2, 3));
+  expect(epochs.look()).toEqual([]);
+  // It was written again before the start; or nothing was started.
+  write("a", full, { msg: "state is written again" }, applied(2, 9), { msg: "agent started" }, applied(2, 4));
+  expect(epochs.look()).toEqual(["I4: a applied (2, 4) after (2, 9)"]);
+  write("a", full, applied(2, 1));
+  expect(epochs.look()).toEqual(["I4: a applied (2, 1) after (2, 4)"]);
+});
