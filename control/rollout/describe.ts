@@ -76,10 +76,7 @@ export function describe(rollout: Rollout, context: Described): string {
     case "step":
       if (programOf(rollout).length > 0 && !programOver(rollout)) return program(rollout, context);
       if (strategyKeepsWarm(rollout)) return warm(rollout, context);
-      if (stage.of === "baking" && shortOfEvidence(rollout) !== null && bakeLeftMs(rollout, context.now) === 0)
-        return `Every host serves ${to}; it waits for evidence (${shortOfEvidence(rollout) ?? ""}) before it is stable; \`baton rollout promote ${service}\` does not wait.`;
-      if (stage.of === "baking")
-        return `Every host serves ${to}; it is watched for ${bakeLeft(rollout, context.now)} more before it is stable; \`baton rollout promote ${service}\` does not wait.`;
+      if (stage.of === "baking") return baking(rollout, to, context.now);
       return `${done} of ${hosts.length} hosts serve ${to}; ${waits(rollout)}; \`baton rollout abort ${service}\` goes back to ${from}.`;
     case "promoting":
     case "draining":
@@ -103,6 +100,16 @@ export function describe(rollout: Rollout, context: Described): string {
     case "superseded":
       return `Superseded by ${stage.by}, which took its hosts on.`;
   }
+}
+
+function baking(rollout: Rollout, to: string, now: Millis): string {
+  const left = bakeLeftMs(rollout, now);
+  const short = shortOfEvidence(rollout);
+  const until =
+    left === 0 && short !== null
+      ? `it waits for evidence (${short})`
+      : `it is watched for ${formatDuration(Math.ceil(left / 1_000) * 1_000)} more`;
+  return `Every host serves ${to}; ${until} before it is stable; \`baton rollout promote ${rollout.service}\` does not wait.`;
 }
 
 /** Everything goes to the new version, and the one before is kept to go back to. */
@@ -148,30 +155,27 @@ function program(rollout: Rollout, context: Described): string {
   }
 }
 
-/** What a step waits for; the last one for the background analysis too, when no host is what it waits for. */
+/** What a step waits for; when it is no host, the last one waits for the background analysis. */
 function before(rollout: Rollout): string {
-  const hosts = waits(rollout);
   const short = shortOfEvidence(rollout);
   const at = currentStep(rollout);
   const last = at?.kind === "setWeight" && at.weight === WHOLE;
-  return hosts === UNDER_WAY && last && short !== null ? `waits for evidence (${short})` : hosts;
+  return waits(rollout, last && short !== null ? `waits for evidence (${short})` : UNDER_WAY);
 }
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 const UNDER_WAY = "under way";
 
-function waits(rollout: Rollout): string {
+/** `nobody`: what is said when it is no host. */
+function waits(rollout: Rollout, nobody = UNDER_WAY): string {
   const waiting = rollout.hosts.filter((track) => track.stage !== "done" && track.waitingFor !== "");
   const first = waiting.filter(moving);
   const shown = (first.length > 0 ? first : waiting).map((track) => `${track.host} ${track.waitingFor}`);
-  return shown.length === 0 ? UNDER_WAY : `waits: ${list(shown)}`;
+  return shown.length === 0 ? nobody : `waits: ${list(shown)}`;
 }
 
-/** What is left of the final bake, in whole seconds. */
-const bakeLeft = (rollout: Rollout, now: Millis): string =>
-  formatDuration(Math.ceil(bakeLeftMs(rollout, now) / 1_000) * 1_000);
-
+/** What is left of the final bake. */
 function bakeLeftMs({ hosts, strategy }: Rollout, now: Millis): Millis {
   const lastMoved = Math.max(...hosts.map((track) => track.sinceMs));
   return Math.max(0, lastMoved + strategy.minHealthyMs - now);

@@ -39,6 +39,7 @@ export function check(before: Rollout, after: Rollout, context: Context): readon
     ...found,
     ...weights(before, after, evidence),
     ...availability(before, after, evidence, context),
+    ...lastOnes(before, after, evidence),
     ...stopped(before, after, evidence, context),
   ];
 }
@@ -123,25 +124,27 @@ function news(prior: HostTrack, next: HostTrack, evidence: Evidence): readonly V
 
 /** I3: no host that serves anything, or is about to, goes out of routing when `maxUnavailable` do not serve, for whatever reason. */
 function availability(before: Rollout, after: Rollout, evidence: Evidence, context: Context): readonly Violation[] {
-  if (before.stage.kind === "step") {
-    const left = new Set(after.hosts.filter((track) => track.goal === 0 && !track.routed).map((track) => track.host));
-    const last = before.hosts.filter((track) => track.routed && left.has(track.host));
-    if (last.length > 0 && !before.hosts.some((track) => track.goal !== 0 && evidence.serves(track))) {
-      return [{ invariant: "I3", message: `${names(last)} would go out of routing though no host that stays serves` }];
-    }
-  }
   const counts = (track: HostTrack): boolean => track.goal !== 0 && track.home !== 0;
   const leaves = new Set(after.hosts.filter((track) => counts(track) && !track.routed).map((track) => track.host));
   const out = before.hosts.filter((track) => track.routed && leaves.has(track.host));
   if (out.length === 0) return [];
   const down = before.hosts.filter((track) => counts(track) && !evidence.serves(track));
-  const downNames = new Set(down.map((track) => track.host));
-  if (out.every((track) => downNames.has(track.host) && !evidence.mayServe(track))) return [];
+  const idle = new Set(down.map((track) => track.host));
+  if (out.every((track) => idle.has(track.host) && !evidence.mayServe(track))) return [];
   const back = before.hosts.filter((track) => counts(track) && evidence.comesBack(track));
-  const total = new Set([...downNames, ...[...back, ...out].map((track) => track.host)]).size;
+  const total = new Set([...idle, ...[...back, ...out].map((track) => track.host)]).size;
   const { unavailable } = slots(before, context);
   if (total <= unavailable) return [];
   return [{ invariant: "I3", message: `${total} hosts would not be serving; maxUnavailable allows ${unavailable}` }];
+}
+
+/** I3: hosts that the target leaves go out of routing only while one that stays serves. */
+function lastOnes(before: Rollout, after: Rollout, evidence: Evidence): readonly Violation[] {
+  if (before.stage.kind !== "step") return [];
+  const left = new Set(after.hosts.filter((track) => track.goal === 0 && !track.routed).map((track) => track.host));
+  const out = before.hosts.filter((track) => track.routed && left.has(track.host));
+  if (out.length === 0 || before.hosts.some((track) => track.goal !== 0 && evidence.serves(track))) return [];
+  return [{ invariant: "I3", message: `${names(out)} would go out of routing though no host that stays serves` }];
 }
 
 const BY_HAND: ReadonlySet<string> = new Set(["Step", "AwaitingApproval", "Manual"]);

@@ -97,7 +97,7 @@ export function tellLost(log: Log, bucket: string, { found, lost }: Loaded): voi
 }
 
 async function whole(from: Buckets, clock: Clock, heard: readonly Heard[]): Promise<Read | Unread> {
-  let unread: Unread = { why: "", hole: false };
+  let unread = late("");
   for (let tried = 0; tried < TRIES; tried++) {
     if (tried > 0) await sleep(clock, PAUSE_MS);
     try {
@@ -106,7 +106,7 @@ async function whole(from: Buckets, clock: Clock, heard: readonly Heard[]): Prom
       unread = loaded;
     } catch (error) {
       if (!(error instanceof PartsGone)) throw error;
-      unread = { why: error.message, hole: false };
+      unread = late(error.message);
     }
   }
   return unread;

@@ -319,16 +319,9 @@ group("the window", () => {
   });
 
   test("hosts that the new placement leaves out keep serving until all others serve, and end with nothing", () => {
-    const bench = new Bench({ hosts: ["a"], fromHosts: ["a", "z"] }).rest();
-    expect(modes(bench, "z")).toEqual(["1 serving"]);
-    bench
-      .runs("a", instance(1), instance(2, { state: "ready" }))
-      .rest()
-      .after(1_000);
-    bench
-      .runs("a", instance(1, { state: "draining" }), instance(2))
-      .rest()
-      .after(1_000);
+    const options = { hosts: ["a"], fromHosts: ["a", "z"] };
+    expect(modes(new Bench(options).rest(), "z")).toEqual(["1 serving"]);
+    const bench = shifted(options).after(1_000);
     bench.runs("a", instance(2)).rest();
     expect(bench.track("z")).toMatchObject({ routed: false, revisions: [] });
     bench.runs("z").rest().after(1_000);
@@ -353,15 +346,7 @@ group("the window", () => {
 
   test("those that leave serve on as long as none of those that stay does", () => {
     const strategy = { onPartition: "continue" } as const;
-    const bench = new Bench({ hosts: ["a"], fromHosts: ["a", "z"], strategy }).rest();
-    bench
-      .runs("a", instance(1), instance(2, { state: "ready" }))
-      .rest()
-      .after(1_000);
-    bench
-      .runs("a", instance(1, { state: "draining" }), instance(2))
-      .rest()
-      .after(1_000);
+    const bench = shifted({ hosts: ["a"], fromHosts: ["a", "z"], strategy }).after(1_000);
     // What waits to begin is looked at once all that stay are done; the last of them is lost just then.
     while (bench.track("a").stage !== "stopping") bench.step();
     bench.runs("a", instance(2));
