@@ -10,7 +10,7 @@ import { startNats } from "../../support/nats.ts";
 import { until } from "../../support/processes.ts";
 import { host, revision } from "../../support/samples.ts";
 import { listen } from "../../support/store-contract.ts";
-import { altered, open, storeOn } from "./kit.ts";
+import { altered, open, reading, storeOn } from "./kit.ts";
 
 const told = (message: string): Change => ({
   kind: "event",
@@ -137,25 +137,27 @@ async function losing(link: NatsLink): Promise<NatsLink> {
     const { [V1]: _, ...others } = said.state.subjects ?? {};
     return lost() ? { ...said, state: { ...said.state, subjects: others } } : said;
   };
-  const jetstream: NatsConnection["jetstream"] = (options) => {
-    const client = connection.jetstream(options);
-    const get: typeof client.consumers.get = async (...of) => {
-      const consumer = await client.consumers.get(...of);
-      const consume: typeof consumer.consume = async (how) => {
-        const messages = await consumer.consume(how);
-        return altered(messages, {
-          async *[Symbol.asyncIterator]() {
-            for await (const message of messages) if (!lost() || message.subject !== V1) yield message;
-          },
-        });
-      };
-      return altered(consumer, { consume });
-    };
-    return altered(client, { consumers: altered(client.consumers, { get }) });
-  };
   const jetstreamManager = () => Promise.resolve(altered(manager, { streams: altered(manager.streams, { info }) }));
-  return altered(link, { connection: altered(connection, { request, jetstream, jetstreamManager }) });
+  const heard = reading(link, (message) => (lost() && message.subject === V1 ? null : message));
+  return altered(heard, { connection: altered(heard.connection, { request, jetstreamManager }) });
 }
+
+/** As nats-server 2.9.10 counts when a record is written while the server with the consumer lags (seen on a busy machine). */
+const counting = (link: NatsLink): NatsLink =>
+  reading(link, (message) => altered(message, { info: altered(message.info, { pending: message.info.pending + 1 }) }));
+
+test("a pass comes to its end though servers say that one more record is pending", async () => {
+  await using nats = await startNats();
+  const before = await open(nats, "baton");
+  await before.raiseEpoch(1);
+  await before.load();
+  await before.commit(1, SHOP);
+  await before.commit(1, [told("settles what was before")]);
+  await before.close();
+  const store = await storeOn(counting(await nats.link()), "baton");
+  expect((await store.load()).revisions).toEqual([revision(1)]);
+  await store.close();
+});
 
 test(
   "what the server that leads has lost is had from another one, which leads from then on, and is written once more",
