@@ -301,12 +301,15 @@ export class Loop {
     const { fleet, books, clock } = this.#options;
     const judged = books.settle(clock.monotonic(), (name) => fleet.silent(name));
     if (judged.length === 0) return;
+    const { log } = this.#options;
     const told = judged.map(({ loss, explanation }) => {
       const { host, service, version, endpoint, cause, count, atMs } = loss;
       const where = endpoint === "" ? host : `${host} (to ${endpoint})`;
       const why = explanation === "" ? "nothing that was seen explains it" : explanation;
       const message = `${where} lost ${count} of ${service} ${version}: ${cause}; ${why}`;
-      return eventChange({ atMs, kind: explanation === "" ? "loss_unexplained" : "loss", service, host, message });
+      const kind = explanation === "" ? "loss_unexplained" : "loss";
+      log[explanation === "" ? "error" : "info"]({ kind, host, service }, message);
+      return eventChange({ atMs, kind, service, host, message });
     });
     await this.#checkpoint(told);
     this.poke();

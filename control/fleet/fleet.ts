@@ -233,12 +233,15 @@ export class Fleet {
     return news ? "live" : "unknown";
   }
 
-  /** Whether nothing is heard of a host at the moment, though its lease still runs: a way may be cut with its stream open. */
+  /**
+   * Whether nothing is heard of a host at the moment, though its lease still runs: a way may be cut with its stream open,
+   * and whoever has just come back has yet to say what happened.
+   */
   silent(name: string): boolean {
     const agent = this.#agents.get(name);
     if (agent === undefined || this.leaseOf(agent) === "lost") return false;
     const since = this.#options.clock.monotonic() - (agent.heardAt ?? this.#startedAt);
-    return agent.session === null || since > this.#soonMs;
+    return agent.session === null || !agent.reportedInSession || since > this.#soonMs;
   }
 
   /** Looks at the leases; to be called a few times a second. */

@@ -5,6 +5,7 @@ import { maxOut, SERVICE } from "./documents.ts";
 import { Epochs } from "./epochs.ts";
 import { Invariants } from "./invariants.ts";
 import type { Judgements } from "./invariants.ts";
+import type { Journal } from "./journal.ts";
 import type { Seen } from "./losses.ts";
 import type { Strikes } from "./strikes.ts";
 import type { Topology } from "./topology.ts";
@@ -15,23 +16,33 @@ const LOOK_MS = 300;
 /** A gateway may do what it was asked so long after the rollout was last seen to move. */
 const LATE_MS = 15_000;
 
+export interface Watched {
+  readonly topology: Topology;
+  readonly commander: Commander;
+  readonly strikes: Strikes;
+  readonly journal: Journal;
+}
+
 export class Observer {
   readonly #topology: Topology;
   readonly #commander: Commander;
   readonly #strikes: Strikes;
+  readonly #journal: Journal;
   readonly #broken: (sentence: string) => void;
   readonly #epochs: Epochs;
   readonly #invariants: Invariants;
   /** Versions that rollouts were seen to go to, and when last. */
   readonly #moving = new Map<string, number>();
   readonly #seen: Seen[] = [];
+  #last: Look | undefined;
   #stopping = false;
   #running: Promise<void> = Promise.resolve();
 
-  constructor(topology: Topology, commander: Commander, strikes: Strikes, broken: (sentence: string) => void) {
+  constructor({ topology, commander, strikes, journal }: Watched, broken: (sentence: string) => void) {
     this.#topology = topology;
     this.#commander = commander;
     this.#strikes = strikes;
+    this.#journal = journal;
     this.#broken = broken;
     const logs = (parts: Topology["agents"]): { readonly name: string; readonly logFile: string }[] =>
       parts.map(({ name, spec }) => ({ name, logFile: spec.logFile }));
@@ -76,7 +87,10 @@ export class Observer {
     const around = { strikes: this.#strikes.all, maxOut: this.#maxOut(now), said };
     const { atMs, serves, routed } = now;
     this.#seen.push({ atMs, serves, routed, maxOut: around.maxOut });
-    for (const sentence of [...this.#invariants.judge(now, around), ...this.#epochs.look()]) this.#broken(sentence);
+    const broken = this.#invariants.judge(now, around);
+    if (broken.length > 0) this.#journal.say("judged-by", { before: plainly(this.#last), now: plainly(now) });
+    this.#last = now;
+    for (const sentence of [...broken, ...this.#epochs.look()]) this.#broken(sentence);
   }
 
   /** By the strategies of the rollouts that move; an undo goes by that of the version which it goes back to. */
@@ -89,3 +103,8 @@ export class Observer {
     return Math.max(0, ...[...played, ...this.#commander.deployments].map(maxOut));
   }
 }
+
+const plainly = (look: Look | undefined): unknown =>
+  look === undefined
+    ? null
+    : { ...look, serves: Object.fromEntries(look.serves), routed: Object.fromEntries(look.routed) };

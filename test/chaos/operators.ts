@@ -5,7 +5,7 @@
 import { Api, Controller } from "../../control/cli/client.ts";
 import { CliError } from "../../control/cli/errors.ts";
 import { EXIT } from "../../proto/contract/limits.ts";
-import type { HostView, Info, RolloutView, ServiceView } from "../../proto/gen/baton/v1/operator.ts";
+import type { Event, HostView, Info, RolloutView, ServiceView } from "../../proto/gen/baton/v1/operator.ts";
 
 export type Said =
   | { readonly kind: "done"; readonly what: string }
@@ -15,6 +15,7 @@ export type Said =
 const ASK_MS = 4_000;
 const COMMAND_MS = 12_000;
 const ACTOR = "chaos";
+const EVENTS = 500;
 
 export class Operators implements Disposable {
   readonly #readers: readonly Controller[];
@@ -47,6 +48,12 @@ export class Operators implements Disposable {
 
   service(name: string): Promise<ServiceView | null> {
     return this.#ask((controller) => controller.call(Api.getService, { name }));
+  }
+
+  /** The newest, oldest first; null when nobody answers. */
+  events(): Promise<readonly Event[] | null> {
+    const request = { follow: false, service: "", limit: EVENTS, afterSeq: 0n };
+    return this.#ask((controller) => Array.fromAsync(controller.stream(Api.events, request)));
   }
 
   apply(file: string, text: string): Promise<Said> {

@@ -91,7 +91,8 @@ export class Run {
     const strikes = new Strikes(topology, this.#journal);
     this.#strikes = strikes;
     const commander = new Commander(topology, this.#journal);
-    const observer = new Observer(topology, commander, strikes, (sentence) => this.#break(sentence));
+    const watched = { topology, commander, strikes, journal: this.#journal };
+    const observer = new Observer(watched, (sentence) => this.#break(sentence));
     const outcome = (client: ClientLedger | null): Outcome => ({
       ...{ episodes: this.#judged, strikes: strikes.all, skipped: strikes.skipped, client, wrong: this.#wrong },
       ...{ judgements: { ...observer.judgements }, seconds: (Date.now() - began) / 1_000 },
@@ -117,6 +118,7 @@ export class Run {
       clearInterval(progress);
       await observer.stop();
     }
+    if (this.#wrong.length > 0) this.#journal.say("events", { events: await topology.operators.events() });
     const client = await traffic.stop();
     if (!client.balanced) this.#break(`the client's ledger does not balance: ${String(client.inFlight)} in flight`);
     if (client.counters.violations > 0)

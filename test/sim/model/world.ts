@@ -247,6 +247,16 @@ export class World {
     for (const text of onApply(agent, service, truth)) this.violate(text);
   }
 
+  /** What a rollout asked of hosts under its own policy may still be carried out under the one that superseded it. */
+  #wentOnWithout(): boolean {
+    const last = this.controller.past.at(-1);
+    return (
+      last?.stage.kind === "superseded" &&
+      last.strategy.onPartition === "continue" &&
+      this.now - last.endedAtMs < this.#newsMs
+    );
+  }
+
   #truth(rollout: Rollout | undefined): Truth {
     const { revisions } = this.controller;
     const cuts = (number: number): boolean =>
@@ -255,7 +265,7 @@ export class World {
       leftToAgents: this.controller.rollout === null && rollout?.stage.kind === "failed",
       policyCuts: rollout === undefined || cuts(rollout.to) || cuts(rollout.from),
       ...{ now: this.now, agents: this.agents, newsMs: this.#newsMs, operatorCut: this.#operatorCut },
-      goesOnWithout: this.#goesOnWithout || rollout?.strategy.onPartition === "continue",
+      goesOnWithout: this.#goesOnWithout || rollout?.strategy.onPartition === "continue" || this.#wentOnWithout(),
       agentNamed: (name) => this.#named.get(name),
       measuredBad: rollout !== undefined && this.laboratory.isBad(rollout),
     };

@@ -121,6 +121,14 @@ describe("leases", () => {
     expect(fleet.silent("host-1")).toBe(false);
   });
 
+  test("a host that is back is silent until it has said what runs there", () => {
+    const { fleet, join, say } = setup();
+    const { agent, session } = join("host-1");
+    expect(fleet.silent("host-1")).toBe(true);
+    say(agent, session, 1);
+    expect(fleet.silent("host-1")).toBe(false);
+  });
+
   test("a step of the wall clock moves no lease", async () => {
     const { clock, fleet, join, say } = setup();
     const { agent, session } = join("host-1");
