@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import type { Batch, Change, NewEvent, Store } from "../../control/store/store.ts";
-import type { HostTrack } from "../../control/model/rollout.ts";
+import type { HostTrack, Rollout } from "../../control/model/rollout.ts";
 import { until } from "./processes.ts";
 import { entry, host, revision, rollout } from "./samples.ts";
 
@@ -27,6 +27,10 @@ const track = (name: string): HostTrack => ({
   ...{ sinceMs: 1, drainSinceMs: 0, servesSinceMs: 0, healthyAtMs: 0, healthyMark: 0, unhealthyAtMs: 0 },
   ...{ exitsAllowed: 0, cutAllowed: false, waitingFor: "" },
 });
+
+/** The records of hosts that a rollout moves: as with `v1`, a store without them has lost something. */
+const hostsOf = ({ hosts }: Rollout): readonly Change[] =>
+  hosts.map((one) => ({ kind: "host", host: host(one.host) }) as const);
 
 export function storeContract(name: string, subject: Subject): void {
   test(`${name}: what was committed is there after closing and opening again`, async () => {
@@ -129,7 +133,14 @@ export function storeContract(name: string, subject: Subject): void {
     const { store, reopen } = await subject.fresh();
     let open = store;
     let now = rollout({ hosts: [track("a"), track("b"), track("c")] });
-    await open.commit(1, [shop, v1, { kind: "rollout", rollout: now, expect: -1, entries: [] }]);
+    const later: Change = { kind: "host", host: host("d") };
+    await open.commit(1, [
+      ...hostsOf(now),
+      later,
+      shop,
+      v1,
+      { kind: "rollout", rollout: now, expect: -1, entries: [] },
+    ]);
     const put = async (hosts: readonly HostTrack[], spoilt = false): Promise<void> => {
       const next = { ...now, hosts, change: now.change + 1 };
       const change: Change = { kind: "rollout", rollout: next, expect: now.change, entries: [] };
@@ -282,6 +293,7 @@ export function storeContract(name: string, subject: Subject): void {
     const [v2, second] = [revision(1, { version: "v2" }), rollout({ id: "shop-r1-second", hosts: [track("a")] })];
     await store.commit(1, [
       { kind: "forget-service", service: "shop" },
+      ...hostsOf(second),
       shop,
       { kind: "revision", revision: v2 },
       { kind: "rollout", rollout: second, expect: -1, entries: [entry(second)] },
@@ -359,7 +371,7 @@ export function severalWriters(name: string, subject: SharedSubject): void {
     const [writer, reader] = [await open(), await open()];
     await writer.raiseEpoch(1);
     await writer.load();
-    await writer.commit(1, [shop, v1, hostChange("early")]);
+    await writer.commit(1, [shop, v1, hostChange("early"), hostChange("a"), hostChange("b")]);
     const heard = listen(reader);
     await reader.load();
     const at = reader.position;
@@ -414,14 +426,14 @@ export function severalWriters(name: string, subject: SharedSubject): void {
     await writer.raiseEpoch(1);
     await writer.load();
     let now = rollout({ hosts: Array.from({ length: 200 }, (_, i) => track(`host-${i}`)) });
-    await writer.commit(1, [shop, v1, { kind: "rollout", rollout: now, expect: -1, entries: [] }]);
+    await writer.commit(1, [...hostsOf(now), shop, v1, { kind: "rollout", rollout: now, expect: -1, entries: [] }]);
     const stop = new AbortController();
     const writing = (async () => {
       for (let n = 1; !stop.signal.aborted; n++) {
         // Each change is told on two hosts and in the service: a mixture of two moments shows.
         const hosts = now.hosts.map((t, i) => (i === n % 200 || i === (n + 100) % 200 ? { ...t, sinceMs: n } : t));
         const next = { ...now, hosts, change: n };
-        const service: Change = { kind: "service", service: { name: "shop", stable: n, previous: 0, newest: n } };
+        const service: Change = { kind: "service", service: { name: "shop", stable: 0, previous: 0, newest: n } };
         const answer = await writer.commit(1, [
           service,
           { kind: "rollout", rollout: next, expect: n - 1, entries: [] },

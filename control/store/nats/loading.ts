@@ -5,7 +5,7 @@
  * after it are applied over what was read, in order. The first head says how far the pass has to come: the server that
  * it runs on may lag. And it must bring as many records as the stream's leader counts: who knows only a part of what the
  * fleet runs would take the rest away. A server that leads may itself have lost records (nats-server 2.9 after a full disk,
- * seen): when it is told of what is not there, another one is asked to lead, and what that one has is written once more.
+ * seen): when it is told of what is not there, another one is asked to lead, and all that one has is written once more.
  * What none of them has is gone: whoever serves it is held (fleet/hold.ts), and says what to do.
  *
  * Errors  rejects when the bucket holds no head, or nothing whole could be read in `TRIES` tries.
@@ -42,7 +42,7 @@ export interface Loaded {
   readonly head: Head;
   /** The head's batch, whose records may not all be written. */
   readonly newest: Applied;
-  /** Keys that some server had lost: found with another one, and to be written again; or with none. */
+  /** Keys that some server had lost: found with another one, and all records are to be written again; or with none. */
   readonly found: readonly string[];
   readonly lost: readonly string[];
 }
@@ -74,17 +74,21 @@ export async function readNewest(bucket: Bucket): Promise<Head> {
 /** `heard` holds, and goes on to hold, every batch that was told since before this was called. */
 export async function load(from: Buckets, clock: Clock, heard: readonly Heard[]): Promise<Loaded> {
   const missed = new Set<string>();
+  let holes = false;
   for (let moved = 0; ; moved++) {
     const loaded = await whole(from, clock, heard);
     const lost = "why" in loaded ? [] : loaded.state.lost();
-    const holes = "why" in loaded ? loaded.hole : lost.length > 0;
-    if (holes && moved < MOVES && (await from.records.anotherLeader())) {
+    const hole = "why" in loaded ? loaded.hole : lost.length > 0;
+    if (hole && moved < MOVES && (await from.records.anotherLeader())) {
       for (const key of lost) missed.add(key);
+      holes ||= "why" in loaded;
       continue;
     }
     if ("why" in loaded) throw new Error(`${from.records.name} could not be read as a whole: ${loaded.why}`);
     const found = [...missed].filter((key) => loaded.state.record(key) !== undefined);
-    const newest = { ...loaded.newest, touched: new Set([...loaded.newest.touched, ...found]) };
+    // Of what such a server has lost not all is missed: whatever is written anew, it gets.
+    const anew = holes || found.length > 0 ? loaded.records.live() : [];
+    const newest = { ...loaded.newest, touched: new Set([...loaded.newest.touched, ...anew]) };
     return { ...loaded, newest, found, lost };
   }
 }

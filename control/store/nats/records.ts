@@ -51,6 +51,11 @@ export class Records {
     this.#remember(key, revision, value !== null);
   }
 
+  /** Keys of all that is there. */
+  live(): string[] {
+    return [...this.#known].flatMap(([key, { live }]) => (live ? [sliced(key)?.key ?? key] : []));
+  }
+
   /** Records that the state knows nothing of: left behind by a batch that was half done. */
   orphans(state: State): string[] {
     const orphans: string[] = [];

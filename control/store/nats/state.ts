@@ -148,14 +148,20 @@ export class State {
 
   /** Keys of what others speak of, and what is not there: the servers that were asked have lost it. */
   lost(): readonly string[] {
+    const active = [...this.rollouts.values()].map(({ rollout }) => rollout).filter(({ endedAtMs }) => endedAtMs === 0);
     const meant = [
-      ...[...this.services.values()].map(({ name, stable }) => [name, stable] as const),
-      ...[...this.rollouts.values()]
-        .filter(({ rollout }) => rollout.endedAtMs === 0)
-        .map(({ rollout }) => [rollout.service, rollout.to] as const),
+      // Forgotten together.
+      ...[...this.revisions].flatMap(([name, numbers]) => (numbers.size === 0 ? [] : [recordKey("service", name)])),
+      ...[...this.rollouts.values()].map(({ rollout }) => recordKey("service", rollout.service)),
+      ...[...this.ledgers.keys()].map((id) => recordKey("rollout", id)),
+      ...[...this.services.values(), ...active.map(({ service, to }) => ({ name: service, stable: to }))].flatMap(
+        ({ name, stable }) => (stable === 0 ? [] : [recordKey("revision", name, stable)]),
+      ),
+      // Hosts are never forgotten. An agent is stored as it connects, and its counts after that.
+      ...active.flatMap(({ hosts }) => hosts.map(({ host }) => recordKey("host", host))),
+      ...[...this.counts.keys()].map((host) => recordKey("host", host)),
     ];
-    const gone = meant.filter(([name, number]) => number !== 0 && this.revisions.get(name)?.has(number) !== true);
-    return [...new Set(gone.map(([name, number]) => recordKey("revision", name, number)))];
+    return [...new Set(meant)].filter((key) => this.record(key) === undefined);
   }
 
   /** What the record under this key is to hold; undefined: nothing, it is to be gone. */
