@@ -83,7 +83,7 @@ export class Proxy implements ClientOwner {
       told = true;
     });
     const { onEndpointFailed } = options;
-    const wheel = new Wheel(clock);
+    const wheel = new Wheel(clock, setImmediate);
     const buffers = new ReadBuffers(limits);
     const ground: Ground = { clock, random, log, limits, wheel, stats, buffers, onEndpointFailed };
     const request = new RequestHead(limits);

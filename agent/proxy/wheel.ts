@@ -2,6 +2,8 @@
  * Deadlines for the request path: one timer for all of them, and a coarse clock that is read for nothing.
  *
  * Units   milliseconds of the monotonic clock; a deadline fires up to one tick late, never early.
+ * R2      the loop may be late, and come to its timers before it reads: so deadlines are looked at once what had come by
+ *         then has been read (`settled`), and no request is found late that was in time.
  * Cost    pushing a deadline further out, or taking it back, is one store: it stays in its old place and is looked at
  *         again when that comes up. Only one that comes nearer is moved.
  */
@@ -44,12 +46,14 @@ export class Wheel {
   readonly #timer: Timer;
   /** Ticks done. */
   #ticks = 0;
+  #closed = false;
 
-  constructor(clock: Clock, tickMs: Millis = 25) {
+  /** `settled` calls back after what can be read was read. */
+  constructor(clock: Clock, settled: (then: () => void) => void, tickMs: Millis = 25) {
     this.#clock = clock;
     this.#tickMs = tickMs;
     this.#start = this.now = this.before = clock.monotonic();
-    this.#timer = clock.every(tickMs, () => this.#turn(), { background: true });
+    this.#timer = clock.every(tickMs, () => settled(() => this.#turn()), { background: true });
   }
 
   arm(deadline: Deadline, delay: Millis): void {
@@ -77,10 +81,12 @@ export class Wheel {
   }
 
   close(): void {
+    this.#closed = true;
     this.#timer.cancel();
   }
 
   #turn(): void {
+    if (this.#closed) return;
     this.before = this.now;
     this.now = this.#clock.monotonic();
     const due = Math.floor((this.now - this.#start) / this.#tickMs);

@@ -134,6 +134,27 @@ test("R2: a draining worker answers what idle connections still send, and closes
   await drained;
 });
 
+test("R2: what came while the worker was busy is answered, though the connection's time was over meanwhile", async () => {
+  const app = await httpApp((req, res) => req.resume().on("end", () => res.end("ok")));
+  await using kit = await Kit.start([endpoint("a", app.port, 1)], { drainIdleMs: 100 });
+  kit.keep(app);
+  const client = await kit.client();
+  client.send(GET);
+  await client.response();
+  const drained = kit.proxy.drain();
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  // From here the loop comes to its timers before it reads.
+  await new Promise((resolve) => setImmediate(resolve));
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+  const busyUntil = performance.now() + 300;
+  while (performance.now() < busyUntil);
+  const answer = await client.response();
+  expect([answer.status, answer.headers["connection"]]).toEqual([200, "close"]);
+  await client.end();
+  client.socket.end();
+  await drained;
+});
+
 test("R2: a worker whose successor listens waits for idle clients as ever, until there is a hurry", async () => {
   const app = await httpApp((req, res) => req.resume().on("end", () => res.end("ok")));
   await using kit = await Kit.start([endpoint("a", app.port, 1)], { drainIdleMs: 50 });

@@ -24,7 +24,7 @@ function start() {
     random: seededRandom(3),
     log: silentLog,
     limits,
-    wheel: new Wheel(clock),
+    wheel: new Wheel(clock, (then) => then()),
     stats: new Stats(memoryStatsFile(16), clock, (error) => {
       throw error;
     }),

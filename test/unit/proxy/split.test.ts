@@ -32,7 +32,11 @@ function ground(): Ground {
   const limits = { ...DEFAULT_LIMITS, upstreamConnections: 2 };
   return {
     ...{ clock, random: seededRandom(3), log: silentLog, limits, stats },
-    ...{ wheel: new Wheel(clock), buffers: new ReadBuffers(limits), onEndpointFailed: () => undefined },
+    ...{
+      wheel: new Wheel(clock, (then) => then()),
+      buffers: new ReadBuffers(limits),
+      onEndpointFailed: () => undefined,
+    },
   };
 }
 

@@ -4,7 +4,7 @@ import { FakeClock } from "../../support/fake-clock.ts";
 
 function start() {
   const clock = new FakeClock();
-  const wheel = new Wheel(clock, 10);
+  const wheel = new Wheel(clock, (then) => then(), 10);
   const fired: string[] = [];
   const named = (name: string, then: () => void = () => undefined): Deadline =>
     new Deadline({
