@@ -6,8 +6,9 @@
  * What explains what (the host is where it was counted, or, at a gateway, the endpoint it was counted for; "" there
  * stands for every host):
  *   worker_killed                                     a worker of that very agent died
- *   connect_failed, upstream_reset, response_cut,     an instance of the service ended there unasked; at a gateway also:
- *   tunnel_cut, upstream_protocol, no_instance        a worker died there, its agent started anew, or it went away
+ *   connect_failed, upstream_reset, response_cut,     an instance of the service ended there unasked, or left its probes
+ *   tunnel_cut, upstream_protocol, no_instance        without an answer; at a gateway also: a worker died there, its agent
+ *                                                     started anew, or it went away
  *   no_instance                                       nothing of the service was ever sent to an instance there
  *   the rest                                          nothing: they are Baton's doing, or a limit that was set wrong
  * An instance that ended because it was told to explains nothing: a request lost to that was cut by Baton.
@@ -102,6 +103,6 @@ function explains(seen: Seen, loss: Loss): boolean {
   if (loss.cause === "worker_killed") return seen.kind === "worker-died" && seen.host === loss.host;
   if (!BROKEN.includes(loss.cause)) return false;
   if (seen.service !== "" && seen.service !== loss.service) return false;
-  if (loss.role === "host") return seen.kind === "instance-ended" && seen.host === loss.host;
+  if (loss.role === "host") return seen.kind.startsWith("instance-") && seen.host === loss.host;
   return loss.endpoint === "" || loss.endpoint === seen.host;
 }

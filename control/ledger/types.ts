@@ -45,7 +45,7 @@ export interface HostCounts {
 /** Something that may explain a loss. */
 export interface Seen {
   readonly host: string;
-  readonly kind: "worker-died" | "instance-ended" | "agent-restarted" | "host-gone";
+  readonly kind: "worker-died" | "instance-ended" | "instance-silent" | "agent-restarted" | "host-gone";
   /** "" for what concerns every service there. */
   readonly service: string;
   readonly message: string;

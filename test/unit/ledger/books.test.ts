@@ -318,6 +318,26 @@ describe("judging losses", () => {
     expect(next.sum(running.id)?.lostTotal).toBe(1);
   });
 
+  test("what a hanging instance lets go of is explained by its silence, though another controller heard of it; a slow start explains nothing", () => {
+    const hung = (wasReady: boolean): Partial<Report> => ({
+      instances: [
+        instance("a", { state: "starting", healthySinceMs: 0, wasReady, reason: "readiness: no answer in 1 s" }),
+      ],
+    });
+    const message = "instance a of host-1 was ready and does not answer its probes: readiness: no answer in 1 s";
+    for (const [wasReady, explanation] of [
+      [true, message],
+      [false, ""],
+    ] as const) {
+      const before = opened();
+      at(before, "host-1", [traffic("a", {})], { instances: [instance("a")] }, 500);
+      at(before, "host-1", [traffic("a", {})], hung(wasReady), 1_000);
+      const books = restarted(before, 3_000);
+      lose(books, 4_000);
+      expect(books.settle(9_000, nobody)).toMatchObject([{ explanation }]);
+    }
+  });
+
   test("a loss at a host that the gateway carried elsewhere is noted, and halts nothing", () => {
     const books = opened();
     at(books, "host-1", [traffic("a", { lost: { upstream_reset: 1 } })], { instances: [instance("a")] }, 1_000);
