@@ -3,6 +3,9 @@ import type { Millis } from "../../proto/kernel/clock.ts";
 import type { Ground } from "./ground.ts";
 import type { Home, Upstream } from "./http1/upstream.ts";
 
+/** Whoever stood still for so long has not read yet who said farewell meanwhile. */
+const STALL_MS: Millis = 500;
+
 export class Pool implements Home {
   readonly host: string;
   readonly port: number;
@@ -38,6 +41,7 @@ export class Pool implements Home {
   /** The warmest idle connection that its app has surely not begun to close; others that are too old go. */
   takeIdle(): Upstream | null {
     const now = this.ground.clock.monotonic();
+    if (now - this.ground.wheel.now >= STALL_MS) return null;
     for (;;) {
       const upstream = this.idle.pop();
       if (upstream === undefined) return null;

@@ -51,6 +51,8 @@ export class Strikes {
   readonly #journal: Journal;
   readonly #struck: Open[] = [];
   readonly #serversInUse = new Set<NatsPart>();
+  /** Servers whose disk is full, until they are mended. */
+  readonly #full = new Set<NatsPart>();
   readonly #disksInUse = new Set<string>();
   readonly #linksInUse = new Set<string>();
   #skipped = 0;
@@ -183,15 +185,25 @@ export class Strikes {
   #onServersDisk(server: NatsPart, { kind }: PlannedFault): Act | string {
     // One that starts again must not be killed while that is waited for.
     if (this.#serversInUse.has(server)) return IN_TROUBLE;
-    const act = this.#onDisk(server.name, kind === "disk-full");
+    const full = kind === "disk-full";
+    if (full && this.#wellBut([server]) === 0) return LAST_COPY;
+    const act = this.#onDisk(server.name, full);
     if (typeof act === "string") return act;
     this.#serversInUse.add(server);
+    if (full) this.#full.add(server);
     const end = async (): Promise<void> => {
       await act.end();
       await mendServer(server);
+      this.#full.delete(server);
       this.#serversInUse.delete(server);
     };
     return { ...act, victim: server.name, end };
+  }
+
+  /** Servers that have no trouble, but for these. */
+  #wellBut(these: readonly NatsPart[]): number {
+    const { nats } = this.#topology;
+    return nats.filter((one) => one.running && !this.#serversInUse.has(one) && !these.includes(one)).length;
   }
 
   async #onNats(fault: PlannedFault): Promise<Act | string> {
@@ -204,6 +216,7 @@ export class Strikes {
     const also = fault.kind === "kill-nats-majority" ? others.slice(0, Math.floor(nats.length / 2)) : [];
     const all: readonly NatsPart[] = [first, ...also];
     const victim = { victim: first.name, what: all.map((server) => server.name).join(" ") };
+    if (this.#full.size > 0 && this.#wellBut(all) === 0) return LAST_COPY;
     if (fault.kind === "stop-nats") return { ...victim, begin: () => first.stop(), end: () => first.cont() };
     for (const server of all) this.#serversInUse.add(server);
     const begin = async (): Promise<void> => {
@@ -248,6 +261,8 @@ function stopped(pids: readonly number[]): Omit<Act, "victim"> | string {
 }
 
 const IN_TROUBLE = "it is in trouble already";
+/** A server whose disk is full may lose what it holds (nats-server 2.9.10, seen): no store outlives that of all copies. */
+const LAST_COPY = "no other copy of the store would be well";
 const NO_PROCESS = "there is no such process now";
 
 function modeOf(kind: "cut" | "hole" | "delay" | "trickle", pick: number): RelayMode {

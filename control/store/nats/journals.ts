@@ -53,8 +53,10 @@ export class Journals {
 
   async #write(key: string, at: number, entries: readonly JournalEntry[], mine: () => Promise<boolean>): Promise<void> {
     const held = this.#tails.get(key) ?? (at === 0 ? undefined : await this.#page(key));
-    const page = [...(held?.entries ?? []).slice(0, at), ...entries];
-    if (page.length !== at + entries.length) throw new Error(`${key} lacks entries before its ${at}th`);
+    const before = (held?.entries ?? []).slice(0, at);
+    // Servers may have lost what was said; nothing is held up by that.
+    const gap = Array.from({ length: at - before.length }, () => entries.slice(0, 1).map(lost)).flat();
+    const page = [...before, ...gap, ...entries];
     const revision = await putOver(this.#bucket, key, await encode(page), held?.revision ?? 0, mine);
     this.#tails.delete(key);
     if (page.length < PAGE) this.#tails.set(key, { revision, entries: page });
@@ -83,3 +85,8 @@ export class Journals {
     return { revision: found.revision, entries: decode(found.value) as JournalEntry[] };
   }
 }
+
+const lost = (next: JournalEntry): JournalEntry => ({
+  ...{ ...next, actor: "", reason: "EntryLost" },
+  message: "no server of the store has this entry any more",
+});

@@ -10,7 +10,7 @@ import { silentLog } from "../../../proto/kernel/log.ts";
 import { systemClock } from "../../../proto/runtime/system-clock.ts";
 import { startNats } from "../../support/nats.ts";
 import { until } from "../../support/processes.ts";
-import { host } from "../../support/samples.ts";
+import { entry, host, revision, rollout } from "../../support/samples.ts";
 import { listen } from "../../support/store-contract.ts";
 import { altered, fleet, open, storeOn } from "./kit.ts";
 
@@ -245,4 +245,36 @@ test("what a user may not do is named, at opening and later", async () => {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+test("a journal of which entries are lost goes on, says so in their place, and holds up nothing", async () => {
+  await using nats = await startNats();
+  const before = await open(nats, "baton");
+  await before.raiseEpoch(1);
+  await before.load();
+  const began = rollout();
+  const said = (change: number, message: string): Change => ({
+    kind: "rollout",
+    rollout: { ...began, change },
+    expect: change - 1,
+    entries: [entry(began, { change, message })],
+  });
+  const shop: Change = { kind: "service", service: { name: "shop", stable: 0, previous: 0, newest: 1 } };
+  await before.commit(1, [shop, { kind: "revision", revision: revision(1) }, said(0, "one")]);
+  await before.commit(1, [said(1, "two")]);
+  await before.commit(1, [on("settles what was before")]);
+  await before.close();
+  const manager = await (await nats.link()).connection.jetstreamManager();
+  expect(
+    (await manager.streams.purge("KV_baton_baton_store", { filter: "$KV.baton_baton_store.journal.>" })).purged,
+  ).toBe(1);
+  const store = await open(nats, "baton");
+  await store.load();
+  expect(await store.commit(1, [said(2, "three")])).toMatchObject({ kind: "ok" });
+  expect(await store.commit(1, [on("settles it")])).toMatchObject({ kind: "ok" });
+  await store.close();
+  const after = await open(nats, "baton");
+  const lost = "no server of the store has this entry any more";
+  expect((await after.journal(began.id)).map(({ message }) => message)).toEqual([lost, lost, "three"]);
+  await after.close();
 });
