@@ -47,6 +47,8 @@ const AWAY = new Set<FaultKind>([
   ...(["kill-controller", "stop-controller", "kill-nats", "kill-nats-majority", "stop-nats"] as const),
   ...(["cut", "hole", "delay", "trickle", "kill-core", "stop-core"] as const),
 ]);
+/** With such a disk a NATS server, or a controller with its own store, keeps nothing. */
+const DISKS = new Set<FaultKind>(["disk-full", "disk-stall"]);
 /** Who was killed serves again within so long of its start, on a busy machine; sooner when it was seen to. */
 const BACK_MS = 10_000;
 /** A look takes so long: what it saw may be from before the strike. */
@@ -134,8 +136,9 @@ function diedUnheard({ atMs: ended }: LossRecord, strikes: readonly Strike[], { 
   );
   return deaths.some((death) =>
     strikes.some(({ fault, victim, atMs, endedAtMs }) => {
-      const elsewhere = (gateways.has(victim) || hosts.has(victim)) && victim !== death.victim;
-      if (!AWAY.has(fault.kind) || elsewhere) return false;
+      const agent = gateways.has(victim) || hosts.has(victim);
+      const away = AWAY.has(fault.kind) || (!agent && DISKS.has(fault.kind));
+      if (!away || (agent && victim !== death.victim)) return false;
       const heardAt = (endedAtMs ?? Infinity) + IN_TOUCH_MS;
       return ended >= atMs - STORED_MS && ended <= heardAt && death.atMs <= heardAt;
     }),

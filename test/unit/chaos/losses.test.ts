@@ -111,6 +111,8 @@ test("what its gateway died with before a controller had heard of it is counted 
   expect(uncounted(strike("kill-controller", "controller", 13_000, 14_000), death)).toBe(false);
   expect(uncounted(strike("hole", "host-1", 10_300, 12_500), death)).toBe(false);
   expect(uncounted(strike("hole", "gateway-1", 10_300, 12_500), death)).toBe(true);
+  expect(uncounted(strike("disk-full", "n3", 9_500, 12_500), death)).toBe(true);
+  expect(uncounted(strike("disk-full", "gateway-1", 9_500, 12_500), death)).toBe(false);
 });
 
 test("one that was killed is back when it is seen to serve, and one out of routing was not to be sent to", () => {
