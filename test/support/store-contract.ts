@@ -416,7 +416,7 @@ export function severalWriters(name: string, subject: SharedSubject): void {
     expect(heard.gaps).toEqual([]);
     const third = await open();
     expect((await third.load()).rollouts).toEqual([{ ...moved, change: 2 }]);
-    expect((await third.load()).hosts).toHaveLength(3);
+    expect((await third.load()).hosts).toHaveLength(5);
     for (const store of [writer, reader, third]) await store.close();
   });
 

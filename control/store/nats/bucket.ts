@@ -6,7 +6,7 @@
  * Errors  rejects with the client's NatsError; `explain` makes a sentence of it.
  */
 import { DeliverPolicy, Empty, headers, NatsError } from "nats";
-import type { ConsumerMessages, JetStreamClient, JetStreamManager, NatsConnection, StreamInfo } from "nats";
+import type { Consumer, ConsumerMessages, JetStreamClient, JetStreamManager, NatsConnection, StreamInfo } from "nats";
 import { codeOf, sentence, streamIsGone } from "../../../proto/contract/nats-errors.ts";
 import { copiesOn } from "../../../proto/contract/nats-link.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
@@ -26,6 +26,9 @@ export const PATIENCE_MS: Millis = 3_000;
 const PAUSE_MS: Millis = 100;
 /** A pass that brings nothing for so long has failed. */
 const PASS_IDLE_MS: Millis = 5_000;
+/** A consumer that does not begin within so long is made again, so often. */
+const BEGIN_MS: Millis = 2_000;
+const BEGINS = 3;
 /** One that brings nothing for so long may be at its end without having said so. */
 const PASS_LOOK_MS: Millis = 200;
 /** Records of a pass that are asked for ahead. */
@@ -236,12 +239,7 @@ export class Bucket {
   async pass(valued: boolean, upTo: number, take: (entry: Entry) => void): Promise<void> {
     if (upTo === 0) return;
     let come = 0;
-    const consumer = await this.#js.consumers.get(this.#stream, {
-      filterSubjects: `${this.#prefix}*`,
-      deliver_policy: DeliverPolicy.LastPerSubject,
-      headers_only: !valued,
-    });
-    const messages = await this.#begun(consumer.consume({ max_messages: AT_A_TIME }));
+    const { consumer, messages } = await this.#consume(valued);
     let done = false;
     // A record that is written while the server with the consumer lags is counted twice there: its last message says that
     // one more is pending, and none comes (nats-server 2.9.10, seen). Asked for the consumer, it counts anew.
@@ -276,11 +274,29 @@ export class Bucket {
       throw new Error(`${this.name} could not be read to its end: nothing came for ${String(PASS_IDLE_MS)} ms`);
   }
 
-  /** By itself the client tries for a quarter of an hour, thirty seconds apart, what fails while servers elect a leader. */
-  async #begun(consuming: Promise<ConsumerMessages>): Promise<ConsumerMessages> {
-    const { promise: late, reject } = Promise.withResolvers<never>();
-    const timer = this.#clock.after(PASS_IDLE_MS, () => {
-      reject(new Error(`${this.name} could not be read: no consumer was to be had for ${String(PASS_IDLE_MS)} ms`));
+  async #consume(valued: boolean): Promise<{ readonly consumer: Consumer; readonly messages: ConsumerMessages }> {
+    for (let tried = 1; ; tried++) {
+      const consumer = await this.#js.consumers.get(this.#stream, {
+        filterSubjects: `${this.#prefix}*`,
+        deliver_policy: DeliverPolicy.LastPerSubject,
+        headers_only: !valued,
+      });
+      const messages = await this.#begun(consumer.consume({ max_messages: AT_A_TIME }));
+      if (messages !== null) return { consumer, messages };
+      void consumer.delete().catch(() => undefined);
+      if (tried === BEGINS)
+        throw new Error(`${this.name} could not be read: no consumer was to be had in ${String(tried)} tries`);
+    }
+  }
+
+  /**
+   * Null: not in time. By itself the client tries for a quarter of an hour, thirty seconds apart, what fails while servers
+   * elect a leader.
+   */
+  async #begun(consuming: Promise<ConsumerMessages>): Promise<ConsumerMessages | null> {
+    const { promise: late, resolve } = Promise.withResolvers<null>();
+    const timer = this.#clock.after(BEGIN_MS, () => {
+      resolve(null);
       consuming.then((messages) => messages.stop()).catch(() => undefined);
     });
     try {

@@ -165,6 +165,33 @@ test("a pass comes to its end though servers say that one more record is pending
   await store.close();
 });
 
+test("a consumer that servers do not let begin is made again", async () => {
+  await using nats = await startNats();
+  const before = await open(nats, "baton");
+  await before.raiseEpoch(1);
+  await before.load();
+  await before.commit(1, SHOP);
+  await before.commit(1, [told("settles what was before")]);
+  await before.close();
+  const link = await nats.link();
+  const { connection } = link;
+  let begun = 0;
+  const jetstream: NatsConnection["jetstream"] = (options) => {
+    const client = connection.jetstream(options);
+    const get: typeof client.consumers.get = async (...of) => {
+      const consumer = await client.consumers.get(...of);
+      const consume: typeof consumer.consume = (how) =>
+        ++begun === 1 ? new Promise(() => undefined) : consumer.consume(how);
+      return altered(consumer, { consume });
+    };
+    return altered(client, { consumers: altered(client.consumers, { get }) });
+  };
+  const store = await storeOn(altered(link, { connection: altered(connection, { jetstream }) }), "baton");
+  expect((await store.load()).revisions).toEqual([revision(1)]);
+  expect(begun).toBe(2);
+  await store.close();
+});
+
 const COUNTS = { role: "host", boot: "b", incidentSeq: 0, services: {} } as const;
 
 test.each([
