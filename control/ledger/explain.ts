@@ -84,7 +84,9 @@ export class Explainer {
     const waiting: Waiting[] = [];
     for (const entry of this.#waiting) {
       const from = entry.since - (CUT.includes(entry.loss.cause) ? HANG_MS : WINDOW_MS);
-      const found = this.#seen.find((seen) => seen.at >= from && explains(seen, entry.loss));
+      const all = this.#seen.filter((seen) => seen.at >= from && explains(seen, entry.loss));
+      // A silence may go with a death; that one says more.
+      const found = all.find(({ kind }) => kind !== "instance-silent") ?? all[0];
       if (entry.loss.tooEarly === true) judged.push({ loss: entry.loss, explanation: early(entry.loss) });
       else if (found !== undefined) judged.push({ loss: entry.loss, explanation: found.message });
       else if (entry.loss.role === "gateway" && silent(entry.loss.endpoint)) waiting.push({ ...entry, at: now });

@@ -338,6 +338,15 @@ describe("judging losses", () => {
     }
   });
 
+  test("a death explains more than the silence before it", () => {
+    const books = opened();
+    const hung = instance("a", { state: "starting", healthySinceMs: 0, reason: "readiness: 503" });
+    at(books, "host-1", [], { instances: [hung] }, 500);
+    at(books, "host-1", [], { boot: "boot-2" }, 1_000);
+    lose(books, 1_500);
+    expect(books.settle(9_000, nobody)).toMatchObject([{ explanation: "the agent host-1 started anew" }]);
+  });
+
   test("a loss at a host that the gateway carried elsewhere is noted, and halts nothing", () => {
     const books = opened();
     at(books, "host-1", [traffic("a", { lost: { upstream_reset: 1 } })], { instances: [instance("a")] }, 1_000);
