@@ -26,11 +26,11 @@ export const PATIENCE_MS: Millis = 3_000;
 const PAUSE_MS: Millis = 100;
 /** A pass that brings nothing for so long has failed. */
 const PASS_IDLE_MS: Millis = 5_000;
+/** One that brings nothing for so long may be at its end without having said so. */
+const PASS_LOOK_MS: Millis = 200;
 /** A consumer that does not begin within so long is made again, so often. */
 const BEGIN_MS: Millis = 2_000;
 const BEGINS = 3;
-/** One that brings nothing for so long may be at its end without having said so. */
-const PASS_LOOK_MS: Millis = 200;
 /** Records of a pass that are asked for ahead. */
 const AT_A_TIME = 2_000;
 const DEL = "DEL";
