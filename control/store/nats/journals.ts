@@ -55,7 +55,7 @@ export class Journals {
     const held = this.#tails.get(key) ?? (at === 0 ? undefined : await this.#page(key));
     const before = (held?.entries ?? []).slice(0, at);
     // Servers may have lost what was said; nothing is held up by that.
-    const gap = Array.from({ length: at - before.length }, () => entries.slice(0, 1).map(lost)).flat();
+    const gap = entries.slice(0, 1).flatMap((next) => new Array<JournalEntry>(at - before.length).fill(lost(next)));
     const page = [...before, ...gap, ...entries];
     const revision = await putOver(this.#bucket, key, await encode(page), held?.revision ?? 0, mine);
     this.#tails.delete(key);

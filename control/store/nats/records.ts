@@ -58,11 +58,7 @@ export class Records {
 
   /** Records that the state knows nothing of: left behind by a batch that was half done. */
   orphans(state: State): string[] {
-    const orphans: string[] = [];
-    for (const [key, { live }] of this.#known) {
-      if (live && state.record(sliced(key)?.key ?? key) === undefined) orphans.push(sliced(key)?.key ?? key);
-    }
-    return orphans;
+    return this.live().filter((key) => state.record(key) === undefined);
   }
 
   /** `mine`: the head is still the one whose batch is written. */

@@ -3,15 +3,16 @@ import { expect, test } from "vitest";
 import type { NatsConnection } from "nats";
 import type { RolloutLedger } from "../../../control/ledger/types.ts";
 import { recordKey } from "../../../control/store/nats/keys.ts";
-import type { Change } from "../../../control/store/store.ts";
+import type { Change, StoredState } from "../../../control/store/store.ts";
 import { StoreUnsure } from "../../../control/store/store.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { silentLog } from "../../../proto/kernel/log.ts";
+import type { NatsServers } from "../../support/nats.ts";
 import { startNats } from "../../support/nats.ts";
 import { until } from "../../support/processes.ts";
 import { host, revision, rollout } from "../../support/samples.ts";
 import { listen } from "../../support/store-contract.ts";
-import { altered, open, reading, storeOn } from "./kit.ts";
+import { altered, consuming, open, reading, storeOn } from "./kit.ts";
 
 const told = (message: string): Change => ({
   kind: "event",
@@ -127,6 +128,18 @@ const SHOP: readonly Change[] = [
   { kind: "revision", revision: revision(1) },
 ];
 
+/** A store with all of these batches, whose records are written. Closed; answers what it held. */
+async function settled(nats: NatsServers, ...batches: readonly (readonly Change[])[]): Promise<StoredState> {
+  const store = await open(nats, "baton");
+  await store.raiseEpoch(1);
+  await store.load();
+  for (const batch of batches) await store.commit(1, batch);
+  await store.commit(1, [told("settles what was before")]);
+  const held = await store.load();
+  await store.close();
+  return held;
+}
+
 /** As servers look of which the one that leads the records has lost one (nats-server 2.9.10 after a full disk, seen). */
 async function losing(link: NatsLink, record: string): Promise<NatsLink> {
   const { connection } = link;
@@ -154,12 +167,7 @@ const counting = (link: NatsLink): NatsLink =>
 
 test("a pass comes to its end though servers say that one more record is pending", async () => {
   await using nats = await startNats();
-  const before = await open(nats, "baton");
-  await before.raiseEpoch(1);
-  await before.load();
-  await before.commit(1, SHOP);
-  await before.commit(1, [told("settles what was before")]);
-  await before.close();
+  await settled(nats, SHOP);
   const store = await storeOn(counting(await nats.link()), "baton");
   expect((await store.load()).revisions).toEqual([revision(1)]);
   await store.close();
@@ -167,26 +175,13 @@ test("a pass comes to its end though servers say that one more record is pending
 
 test("a consumer that servers do not let begin is made again", async () => {
   await using nats = await startNats();
-  const before = await open(nats, "baton");
-  await before.raiseEpoch(1);
-  await before.load();
-  await before.commit(1, SHOP);
-  await before.commit(1, [told("settles what was before")]);
-  await before.close();
-  const link = await nats.link();
-  const { connection } = link;
+  await settled(nats, SHOP);
   let begun = 0;
-  const jetstream: NatsConnection["jetstream"] = (options) => {
-    const client = connection.jetstream(options);
-    const get: typeof client.consumers.get = async (...of) => {
-      const consumer = await client.consumers.get(...of);
-      const consume: typeof consumer.consume = (how) =>
-        ++begun === 1 ? new Promise(() => undefined) : consumer.consume(how);
-      return altered(consumer, { consume });
-    };
-    return altered(client, { consumers: altered(client.consumers, { get }) });
-  };
-  const store = await storeOn(altered(link, { connection: altered(connection, { jetstream }) }), "baton");
+  const link = consuming(
+    await nats.link(),
+    (real) => (how) => (++begun === 1 ? new Promise(() => undefined) : real(how)),
+  );
+  const store = await storeOn(link, "baton");
   expect((await store.load()).revisions).toEqual([revision(1)]);
   expect(begun).toBe(2);
   await store.close();
@@ -204,21 +199,18 @@ test.each([
   { timeout: PATIENCE_MS },
   async (_, record) => {
     await using nats = await startNats({ servers: 3 });
-    const before = await open(nats, "baton");
-    await before.raiseEpoch(1);
-    await before.load();
-    await before.commit(1, [
-      ...SHOP,
-      { kind: "host", host: host("a") },
-      { kind: "counts", counts: { host: "a", ...COUNTS } },
-      { kind: "rollout", rollout: rollout(), expect: -1, entries: [] },
-      { kind: "ledger", ledger },
-    ]);
-    // Not the last record of all.
-    await before.commit(1, [{ kind: "host", host: host("b") }]);
-    await before.commit(1, [told("settles what was before")]);
-    const whole = await before.load();
-    await before.close();
+    const whole = await settled(
+      nats,
+      [
+        ...SHOP,
+        { kind: "host", host: host("a") },
+        { kind: "counts", counts: { host: "a", ...COUNTS } },
+        { kind: "rollout", rollout: rollout(), expect: -1, entries: [] },
+        { kind: "ledger", ledger },
+      ],
+      // Not the last record of all.
+      [{ kind: "host", host: host("b") }],
+    );
     const link = await nats.link();
     const manager = await link.connection.jetstreamManager();
     const leader = async (): Promise<string> => (await manager.streams.info(RECORDS)).cluster?.leader ?? "";
@@ -237,12 +229,7 @@ test.each([
 
 test("what no server has any more is told, and is no reason to lead nobody", { timeout: PATIENCE_MS }, async () => {
   await using nats = await startNats({ servers: 3 });
-  const before = await open(nats, "baton");
-  await before.raiseEpoch(1);
-  await before.load();
-  await before.commit(1, SHOP);
-  await before.commit(1, [told("settles what was before")]);
-  await before.close();
+  await settled(nats, SHOP);
   const link = await nats.link();
   const manager = await link.connection.jetstreamManager();
   const { seq } = await manager.streams.getMessage(RECORDS, { last_by_subj: V1 });

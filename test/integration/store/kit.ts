@@ -1,5 +1,5 @@
 /** Stores on NATS for tests: fleets of their own on shared servers, and links that fail on purpose. */
-import type { JetStreamClient, JsMsg, Msg, NatsConnection } from "nats";
+import type { Consumer, JetStreamClient, JsMsg, Msg, NatsConnection } from "nats";
 import type { NatsBackedStore } from "../../../control/store/nats/nats-store.ts";
 import { openNatsStore } from "../../../control/store/nats/open.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
@@ -37,30 +37,33 @@ export const altered = <T extends object>(target: T, other: Partial<T>): T =>
     },
   });
 
-/** What a store reads of its records is as `alter` makes it; null: it never came. */
-export function reading(link: NatsLink, alter: (message: JsMsg) => JsMsg | null): NatsLink {
+/** A store's consumers begin as `begin` has it, which is given what the client does. */
+export function consuming(link: NatsLink, begin: (real: Consumer["consume"]) => Consumer["consume"]): NatsLink {
   const { connection } = link;
   const jetstream: NatsConnection["jetstream"] = (options) => {
     const client = connection.jetstream(options);
     const get: typeof client.consumers.get = async (...of) => {
       const consumer = await client.consumers.get(...of);
-      const consume: typeof consumer.consume = async (how) => {
-        const messages = await consumer.consume(how);
-        return altered(messages, {
-          async *[Symbol.asyncIterator]() {
-            for await (const message of messages) {
-              const read = alter(message);
-              if (read !== null) yield read;
-            }
-          },
-        });
-      };
-      return altered(consumer, { consume });
+      return altered(consumer, { consume: begin((how) => consumer.consume(how)) });
     };
     return altered(client, { consumers: altered(client.consumers, { get }) });
   };
   return altered(link, { connection: altered(connection, { jetstream }) });
 }
+
+/** What a store reads of its records is as `alter` makes it; null: it never came. */
+export const reading = (link: NatsLink, alter: (message: JsMsg) => JsMsg | null): NatsLink =>
+  consuming(link, (real) => async (how) => {
+    const messages = await real(how);
+    return altered(messages, {
+      async *[Symbol.asyncIterator]() {
+        for await (const message of messages) {
+          const read = alter(message);
+          if (read !== null) yield read;
+        }
+      },
+    });
+  });
 
 /** What a store publishes through it is passed on, or held back for good, as `passes` says of each key. */
 export class FaultyLink implements NatsLink {
