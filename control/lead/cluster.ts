@@ -21,6 +21,7 @@ import { serveNatsSessions } from "../fleet/nats/sessions.ts";
 import type { SessionOptions, SessionStream } from "../fleet/session.ts";
 import { openReplica } from "../replica.ts";
 import { Serial } from "../serial.ts";
+import { Memory } from "../store/nats/memory.ts";
 import { openNatsStore } from "../store/nats/open.ts";
 import type { Store } from "../store/store.ts";
 import { openTerm } from "../term.ts";
@@ -59,6 +60,7 @@ export class Cluster {
   #lease: Lease | null = null;
   #desk: Desk | null = null;
   #store: Store | null = null;
+  readonly #memory = new Memory();
   /** It is to be made anew, whatever its role. */
   #stale = false;
   #unanswer: (() => void) | null = null;
@@ -204,7 +206,7 @@ export class Cluster {
   async #open(role: "leader" | "follower", link: NatsLink): Promise<Desk> {
     const { clock, log } = this.#ground;
     const ground = this.#ground;
-    const store = await openNatsStore({ link, names: this.#names, clock, log });
+    const store = await openNatsStore({ link, names: this.#names, clock, log, memory: this.#memory });
     this.#store = store;
     const sessions = (leading: boolean) => (session: SessionOptions & { readonly epoch: () => number }) =>
       this.#sessions(link, leading, session);

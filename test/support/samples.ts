@@ -1,6 +1,6 @@
 /** Model values for tests of the controller: complete, plain, changed by what a test passes. */
 import { EVERY_REQUEST, NO_FILTERS } from "../../proto/contract/spec/types.ts";
-import type { JournalEntry, Rollout } from "../../control/model/rollout.ts";
+import type { HostTrack, JournalEntry, Rollout } from "../../control/model/rollout.ts";
 import type { Host, Revision } from "../../control/model/service.ts";
 import type { InstanceReport, Report, TrafficReport } from "../../proto/contract/report.ts";
 import { specHash } from "../../proto/contract/spec/document.ts";
@@ -100,6 +100,12 @@ export const rollout = (changes: Partial<Rollout> = {}): Rollout => ({
   judgedFrom: {},
   actor: "test",
   ...changes,
+});
+
+export const track = (name: string): HostTrack => ({
+  ...{ host: name, way: "surge", stage: "waiting", towards: 1, goal: 1, home: 0, revisions: [], routed: true },
+  ...{ sinceMs: 1, drainSinceMs: 0, servesSinceMs: 0, healthyAtMs: 0, healthyMark: 0, unhealthyAtMs: 0 },
+  ...{ exitsAllowed: 0, cutAllowed: false, waitingFor: "" },
 });
 
 export const entry = (of: Rollout, changes: Partial<JournalEntry> = {}): JournalEntry => ({

@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 import type { Batch, Change, NewEvent, Store } from "../../control/store/store.ts";
 import type { HostTrack, Rollout } from "../../control/model/rollout.ts";
 import { until } from "./processes.ts";
-import { entry, host, revision, rollout } from "./samples.ts";
+import { entry, host, revision, rollout, track } from "./samples.ts";
 
 export interface Subject {
   /** A store on nothing, and a way to see what a new process would: closes nothing by itself. */
@@ -21,12 +21,6 @@ const event = (message: string, service = "shop"): Change => {
   const base: NewEvent = { atMs: 1, kind: "test", service, rollout: "", host: "", actor: "ann", message };
   return { kind: "event", event: base };
 };
-
-const track = (name: string): HostTrack => ({
-  ...{ host: name, way: "surge", stage: "waiting", towards: 1, goal: 1, home: 0, revisions: [], routed: true },
-  ...{ sinceMs: 1, drainSinceMs: 0, servesSinceMs: 0, healthyAtMs: 0, healthyMark: 0, unhealthyAtMs: 0 },
-  ...{ exitsAllowed: 0, cutAllowed: false, waitingFor: "" },
-});
 
 /** The records of hosts that a rollout moves: as with `v1`, a store without them has lost something. */
 const hostsOf = ({ hosts }: Rollout): readonly Change[] =>

@@ -6,7 +6,8 @@
  * it runs on may lag. And it must bring as many records as the stream's leader counts: who knows only a part of what the
  * fleet runs would take the rest away. A server that leads may itself have lost records (nats-server 2.9 after a full disk,
  * seen): when it is told of what is not there, another one is asked to lead, and all that one has is written once more.
- * What none of them has is gone: whoever serves it is held (fleet/hold.ts), and says what to do.
+ * What none of them has this controller may remember (memory.ts). The rest is gone: whoever serves it is held
+ * (fleet/hold.ts), and says what to do.
  *
  * Errors  rejects when the bucket holds no head, or nothing whole could be read in `TRIES` tries.
  * Cost    one message a record; 10,000 hosts with their counts take about a second.
@@ -20,6 +21,7 @@ import { decode, readManifest, readSlice } from "./codec.ts";
 import { EMPTY, readHead } from "./head.ts";
 import type { Head, StoredBatch } from "./head.ts";
 import { HEAD, sliced } from "./keys.ts";
+import type { Memory } from "./memory.ts";
 import { Records } from "./records.ts";
 import { State } from "./state.ts";
 import type { Applied } from "./state.ts";
@@ -42,12 +44,16 @@ export interface Loaded {
   readonly head: Head;
   /** The head's batch, whose records may not all be written. */
   readonly newest: Applied;
-  /** Keys that some server had lost: found with another one, and all records are to be written again; or with none. */
+  /** Keys that some server had lost: found with another one, or with none and remembered here; or gone. */
   readonly found: readonly string[];
+  readonly remembered: readonly string[];
   readonly lost: readonly string[];
 }
 
-type Read = Omit<Loaded, "found" | "lost">;
+interface Read extends Omit<Loaded, "found" | "lost"> {
+  /** Fewer records came than the stream's leader counts; all that matters was remembered. */
+  readonly short: boolean;
+}
 
 interface Unread {
   readonly why: string;
@@ -72,48 +78,56 @@ export async function readNewest(bucket: Bucket): Promise<Head> {
 }
 
 /** `heard` holds, and goes on to hold, every batch that was told since before this was called. */
-export async function load(from: Buckets, clock: Clock, heard: readonly Heard[]): Promise<Loaded> {
+export async function load(from: Buckets, clock: Clock, heard: readonly Heard[], memory: Memory): Promise<Loaded> {
   const missed = new Set<string>();
   let holes = false;
   for (let moved = 0; ; moved++) {
-    const loaded = await whole(from, clock, heard);
+    const loaded = await whole(from, clock, heard, memory);
     const lost = "why" in loaded ? [] : loaded.state.lost();
-    const hole = "why" in loaded ? loaded.hole : lost.length > 0;
+    const lacks = "why" in loaded ? [] : [...lost, ...loaded.remembered];
+    const hole = "why" in loaded ? loaded.hole : loaded.short || lacks.length > 0;
     if (hole && moved < MOVES && (await from.records.anotherLeader())) {
-      for (const key of lost) missed.add(key);
-      holes ||= "why" in loaded;
+      for (const key of lacks) missed.add(key);
+      holes ||= lacks.length === 0;
       continue;
     }
     if ("why" in loaded) throw new Error(`${from.records.name} could not be read as a whole: ${loaded.why}`);
-    const found = [...missed].filter((key) => loaded.state.record(key) !== undefined);
+    const { state, records, remembered } = loaded;
+    const found = [...missed].filter((key) => state.record(key) !== undefined && !remembered.includes(key));
     // Of what such a server has lost not all is missed: whatever is written anew, it gets.
-    const anew = holes || found.length > 0 ? loaded.records.live() : [];
+    const damaged = holes || loaded.short || found.length + remembered.length > 0;
+    const anew = damaged ? [...records.live(), ...remembered] : [];
     const newest = { ...loaded.newest, touched: new Set([...loaded.newest.touched, ...anew]) };
     return { ...loaded, newest, found, lost };
   }
 }
 
-export function tellLost(log: Log, bucket: string, { found, lost }: Loaded): void {
+export function tellLost(log: Log, bucket: string, { found, remembered, lost }: Loaded): void {
   if (found.length > 0) {
     log.warn({ records: found }, `a server of ${bucket} had lost records; another one has them, and leads it now`);
+  }
+  if (remembered.length > 0) {
+    log.warn(
+      { records: remembered },
+      `no server of ${bucket} has these records any more; this controller remembers them`,
+    );
   }
   if (lost.length > 0) log.error({ records: lost }, `no server of ${bucket} has these records any more`);
 }
 
-async function whole(from: Buckets, clock: Clock, heard: readonly Heard[]): Promise<Read | Unread> {
-  let unread = late("");
+async function whole(from: Buckets, clock: Clock, heard: readonly Heard[], memory: Memory): Promise<Read | Unread> {
+  let read: Read | Unread = late("");
   for (let tried = 0; tried < TRIES; tried++) {
     if (tried > 0) await sleep(clock, PAUSE_MS);
     try {
-      const loaded = await once(from, clock, heard);
-      if (!("why" in loaded)) return loaded;
-      unread = loaded;
+      read = await once(from, clock, heard, memory);
+      if (!("why" in read) && !read.short) return read;
     } catch (error) {
       if (!(error instanceof PartsGone)) throw error;
-      unread = late(error.message);
+      read = late(error.message);
     }
   }
-  return unread;
+  return read;
 }
 
 const hole = (why: string): Unread => ({ why, hole: true });
@@ -123,6 +137,7 @@ async function once(
   { head: heads, records: bucket }: Buckets,
   clock: Clock,
   heard: readonly Heard[],
+  memory: Memory,
 ): Promise<Read | Unread> {
   const first = await readNewest(heads);
   const firstBatch = await unpack(bucket, first);
@@ -138,10 +153,13 @@ async function once(
     if (entry.value === null) found.delete(entry.key);
     else found.set(entry.key, entry.value);
   });
+  const recalls = memory.isWhole(first.meta);
   // A server whose disk was full may come to the end, and have left out what it can't read.
-  if (came.size < expected) return hole(`${String(expected - came.size)} of ${String(expected)} records did not come`);
+  const short = came.size < expected;
+  if (short && !recalls) return hole(`${String(expected - came.size)} of ${String(expected)} records did not come`);
   const torn = absorb(state, found);
   state.assemble();
+  const remembered = recalls ? [...memory.giveAll(state)] : [];
 
   const last = await readNewest(heads);
   const batches = new Map([[first.meta.seq, { head: first, batch: firstBatch }]]);
@@ -164,6 +182,7 @@ async function once(
     newest = state.apply(one.batch);
     for (const key of newest.touched) torn.delete(key);
   }
+  if (!recalls && memory.knows(first.meta)) remembered.push(...memory.giveLasting(state, state.lost()));
   const missing = state.missing();
   if (missing !== "") return hole(`${missing} can't be found`);
   for (const key of torn) if (state.record(key) === undefined) return hole(`the record ${key} is not whole`);
@@ -172,7 +191,8 @@ async function once(
   state.epoch = meta.epoch;
   state.id = meta.id;
   state.events.newest = Math.max(state.events.newest, meta.events);
-  return { state, records, head: last, newest: newest ?? state.apply(EMPTY) };
+  const kept = remembered.filter((key) => state.record(key) !== undefined);
+  return { state, records, head: last, newest: newest ?? state.apply(EMPTY), remembered: kept, short };
 }
 
 /** Answers the records that were sliced and could not be put together. */

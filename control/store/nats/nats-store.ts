@@ -29,6 +29,7 @@ import type { Head, Meta } from "./head.ts";
 import { HEAD } from "./keys.ts";
 import { load, readNewest, tellLost } from "./loading.ts";
 import type { Heard } from "./loading.ts";
+import type { Memory } from "./memory.ts";
 import { plan } from "./plan.ts";
 import { Settling } from "./settling.ts";
 import type { State } from "./state.ts";
@@ -47,6 +48,7 @@ export interface NatsStoreOptions {
   readonly log: Log;
   readonly head: Bucket;
   readonly records: Bucket;
+  readonly memory: Memory;
   /** This store's own name, no other's. */
   readonly writer: string;
 }
@@ -283,12 +285,13 @@ export class NatsStore implements NatsBackedStore {
   }
 
   async #load(): Promise<State> {
-    const { clock } = this.#o;
+    const { clock, memory } = this.#o;
     await this.#settling.rest();
     const heard: Heard[] = (this.#loading = []);
     try {
-      const loaded = await this.#explained("loading", () => load(this.#o, clock, heard));
+      const loaded = await this.#explained("loading", () => load(this.#o, clock, heard, memory));
       [this.#state, this.#head, this.#telling] = [loaded.state, loaded.head, false];
+      memory.keep(loaded.state, loaded.head.meta);
       tellLost(this.#o.log, this.#o.records.name, loaded);
       this.#settling.loaded(loaded);
       this.#release(heard);

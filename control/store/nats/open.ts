@@ -12,6 +12,7 @@ import type { Clock } from "../../../proto/kernel/clock.ts";
 import type { Log } from "../../../proto/kernel/log.ts";
 import { Bucket } from "./bucket.ts";
 import { HEAD } from "./keys.ts";
+import { Memory } from "./memory.ts";
 import { NatsStore } from "./nats-store.ts";
 import type { NatsBackedStore } from "./nats-store.ts";
 
@@ -20,13 +21,15 @@ export interface OpenNatsStore {
   readonly names: NatsNames;
   readonly clock: Clock;
   readonly log: Log;
+  /** What the stores that were opened before knew. */
+  readonly memory?: Memory;
 }
 
 export async function openNatsStore(options: OpenNatsStore): Promise<NatsBackedStore> {
   const { storeBucket, headBucket, storeHead } = options.names;
   const records = new Bucket({ ...options, name: storeBucket, only: null, told: null });
   const head = new Bucket({ ...options, name: headBucket, only: HEAD, told: storeHead });
-  const store = new NatsStore({ ...options, head, records, writer: nuid.next() });
+  const store = new NatsStore({ memory: new Memory(), ...options, head, records, writer: nuid.next() });
   try {
     await store.prepare();
     return store;

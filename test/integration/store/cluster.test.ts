@@ -212,7 +212,7 @@ test.each([
       [{ kind: "host", host: host("b") }],
     );
     const link = await nats.link();
-    const manager = await link.connection.jetstreamManager();
+    const manager = await link.connection.jetstreamManager({ timeout: PATIENCE_MS });
     const leader = async (): Promise<string> => (await manager.streams.info(RECORDS)).cluster?.leader ?? "";
     const oldest = async (): Promise<number> => (await manager.streams.info(RECORDS)).state.first_seq;
     const newest = async (): Promise<number> => (await manager.streams.info(RECORDS)).state.last_seq;
@@ -231,7 +231,7 @@ test("what no server has any more is told, and is no reason to lead nobody", { t
   await using nats = await startNats({ servers: 3 });
   await settled(nats, SHOP);
   const link = await nats.link();
-  const manager = await link.connection.jetstreamManager();
+  const manager = await link.connection.jetstreamManager({ timeout: PATIENCE_MS });
   const { seq } = await manager.streams.getMessage(RECORDS, { last_by_subj: V1 });
   await manager.streams.deleteMessage(RECORDS, seq);
   const said: string[] = [];

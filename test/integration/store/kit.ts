@@ -1,6 +1,7 @@
 /** Stores on NATS for tests: fleets of their own on shared servers, and links that fail on purpose. */
 import type { Consumer, JetStreamClient, JsMsg, Msg, NatsConnection } from "nats";
 import type { NatsBackedStore } from "../../../control/store/nats/nats-store.ts";
+import { Memory } from "../../../control/store/nats/memory.ts";
 import { openNatsStore } from "../../../control/store/nats/open.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { natsNames } from "../../../proto/contract/nats.ts";
@@ -13,8 +14,12 @@ let fleets = 0;
 /** A fleet that no other test knows. */
 export const fleet = (): string => `fleet-${String(++fleets)}`;
 
-export const storeOn = (link: NatsLink, cluster: string, log: Log = silentLog): Promise<NatsBackedStore> =>
-  openNatsStore({ link, names: natsNames(cluster), clock: systemClock, log });
+export const storeOn = (
+  link: NatsLink,
+  cluster: string,
+  log: Log = silentLog,
+  memory = new Memory(),
+): Promise<NatsBackedStore> => openNatsStore({ link, names: natsNames(cluster), clock: systemClock, log, memory });
 
 /** On a connection of its own, which is closed with it. */
 export async function open(nats: NatsServers, cluster: string): Promise<NatsBackedStore> {

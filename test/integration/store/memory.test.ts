@@ -1,0 +1,135 @@
+/** Records that no server has any more, and what a controller that knew them makes of it (control/store/nats/memory.ts). */
+import type { JetStreamManager } from "nats";
+import { expect, test } from "vitest";
+import { recordKey } from "../../../control/store/nats/keys.ts";
+import { Memory } from "../../../control/store/nats/memory.ts";
+import type { Change } from "../../../control/store/store.ts";
+import { silentLog } from "../../../proto/kernel/log.ts";
+import type { NatsServers } from "../../support/nats.ts";
+import { startNats } from "../../support/nats.ts";
+import { entry, host, revision, rollout, track } from "../../support/samples.ts";
+import { open, storeOn } from "./kit.ts";
+
+const RECORDS = "KV_baton_baton_store";
+const on = (name: string): Change => ({ kind: "host", host: host(name) });
+const counts = (name: string): Change => ({
+  kind: "counts",
+  counts: { host: name, role: "host", boot: "b", incidentSeq: 0, services: {} },
+});
+const began = rollout({ hosts: [track("a"), track("b")] });
+const ALL: readonly Change[] = [
+  { kind: "service", service: { name: "shop", stable: 1, previous: 0, newest: 1 } },
+  { kind: "revision", revision: revision(1) },
+  ...["a", "b"].flatMap((name) => [on(name), counts(name)]),
+  { kind: "rollout", rollout: began, expect: -1, entries: [entry(began)] },
+];
+
+/** A controller that has led, and its memory; `said`: what it tells of records, and how. */
+async function led(nats: NatsServers) {
+  const [link, memory, said] = [await nats.link(), new Memory(), [] as (readonly [string, readonly string[]])[]];
+  const say = (level: string) => (fields: unknown) =>
+    void said.push([level, (fields as { readonly records: readonly string[] }).records]);
+  const log = { ...silentLog, warn: say("warn"), error: say("error") };
+  const again = () => storeOn(link, "baton", log, memory);
+  const store = await again();
+  await store.raiseEpoch(1);
+  await store.load();
+  await store.commit(1, ALL);
+  await store.commit(1, [on("settles")]);
+  const whole = await store.load();
+  await store.close();
+  const manager = await link.connection.jetstreamManager();
+  return { said, again, whole, manager };
+}
+
+async function lose(manager: JetStreamManager, ...records: readonly string[]): Promise<void> {
+  for (const record of records) {
+    const { seq } = await manager.streams.getMessage(RECORDS, { last_by_subj: `$KV.baton_baton_store.${record}` });
+    expect(await manager.streams.deleteMessage(RECORDS, seq)).toBe(true);
+  }
+}
+
+const EACH = {
+  "a service": [recordKey("service", "shop")],
+  "a revision": [recordKey("revision", "shop", 1)],
+  hosts: [recordKey("host", "a"), recordKey("host", "b")],
+  counts: [recordKey("counts", "b")],
+  "a rollout": [recordKey("rollout", began.id)],
+  "the hosts of a rollout": [recordKey("tracks", began.id, 0)],
+};
+// A rollout has its hosts with it.
+const ALL_RECORDS = Object.entries(EACH).flatMap(([what, records]) =>
+  what === "the hosts of a rollout" ? [] : records,
+);
+
+test.each([...Object.entries(EACH), ["all of them", ALL_RECORDS] as const])(
+  "%s: had from the memory of who led before, and written again",
+  async (_, records) => {
+    await using nats = await startNats();
+    const { again, whole, manager, said } = await led(nats);
+    await lose(manager, ...records);
+    const store = await again();
+    await store.raiseEpoch(2);
+    expect(await store.load()).toEqual({ ...whole, epoch: 2 });
+    expect(said).toEqual([["warn", expect.arrayContaining([...records])]]);
+    expect(said[0]?.[1]).toHaveLength(records.length);
+    expect(await store.commit(2, [on("settles what was remembered")])).toMatchObject({ kind: "ok" });
+    expect(await store.commit(2, [on("settles")])).toMatchObject({ kind: "ok" });
+    await store.close();
+    const other = await open(nats, "baton");
+    const stored = await other.load();
+    expect(stored.hosts.map(({ name }) => name)).toContain("settles what was remembered");
+    expect({ ...stored, hosts: [] }).toEqual({ ...whole, epoch: 2, hosts: [] });
+    await other.close();
+  },
+);
+
+test("what another took away meanwhile is not brought back", async () => {
+  await using nats = await startNats();
+  const { again, manager, said } = await led(nats);
+  const other = await open(nats, "baton");
+  await other.raiseEpoch(2);
+  await other.load();
+  await other.commit(2, [{ kind: "forget-service", service: "shop" }]);
+  await other.close();
+  await lose(manager, recordKey("host", "b"));
+  const store = await again();
+  await store.raiseEpoch(3);
+  expect(await store.load()).toMatchObject({ services: [], revisions: [], rollouts: [] });
+  expect(said).toEqual([["warn", [recordKey("host", "b")]]]);
+  await store.close();
+});
+
+test("where others have committed since, only what never changes is had from memory, and hosts", async () => {
+  await using nats = await startNats();
+  const { again, manager, said } = await led(nats);
+  const other = await open(nats, "baton");
+  await other.raiseEpoch(2);
+  await other.load();
+  for (const name of ["c", "d", "e"]) await other.commit(2, [on(name)]);
+  await other.close();
+  const [service, v1, b] = [recordKey("service", "shop"), recordKey("revision", "shop", 1), recordKey("host", "b")];
+  await lose(manager, service, v1, b);
+  const store = await again();
+  await store.raiseEpoch(3);
+  const { services, revisions, hosts } = await store.load();
+  expect(services).toEqual([]);
+  expect(revisions).toEqual([revision(1)]);
+  expect(hosts.map(({ name }) => name)).toEqual(["a", "b", "c", "d", "e", "settles"]);
+  expect(said).toEqual([
+    ["warn", [v1, b]],
+    ["error", [service]],
+  ]);
+  await store.close();
+});
+
+test("of buckets that were deleted and made anew nothing is remembered", async () => {
+  await using nats = await startNats();
+  const { again, manager, said } = await led(nats);
+  for (const stream of [RECORDS, `${RECORDS}_head`]) await manager.streams.delete(stream);
+  const store = await again();
+  await store.raiseEpoch(2);
+  expect(await store.load()).toMatchObject({ services: [], hosts: [], rollouts: [] });
+  expect(said).toEqual([]);
+  await store.close();
+});
