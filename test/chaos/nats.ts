@@ -3,6 +3,7 @@
  * both controllers. Every way between a part and NATS, or a host and a controller, leads through a relay of its own; servers
  * do not tell clients of each other, so that no client finds a way around it.
  */
+import { join } from "node:path";
 import { natsNames } from "../../proto/contract/nats.ts";
 import { lowPort } from "../support/low-port.ts";
 import { startNats } from "../support/nats.ts";
@@ -35,7 +36,7 @@ export const FLEET: Roster = {
 export async function startFleet(options: StartOptions): Promise<Topology> {
   const { folder, run, random } = options;
   const ground = await groundOf(folder, { ...FLEET, disks: AGENTS });
-  const nats = await startNats({ servers: 3, advertise: false });
+  const nats = await startNats({ servers: 3, advertise: false, logs: join(folder, "logs") });
   const disks = new Map(ground.disks);
   if (ground.disks.size > 0) for (const [name, disk] of await onDisks(nats)) disks.set(name, disk);
 

@@ -38,11 +38,24 @@ export interface Rest {
 
 export async function settle(topology: Topology, commander: Commander): Promise<Rest> {
   const began = Date.now();
-  await undrained(topology, commander);
-  const wrong = await ended(topology, commander);
+  const wrong = await led(topology);
+  if (wrong.length === 0) {
+    await undrained(topology, commander);
+    wrong.push(...(await ended(topology, commander)));
+  }
   if (wrong.length === 0) wrong.push(...(await mended(topology, commander)));
   if (wrong.length === 0) wrong.push(...(await whole(topology)));
   return { wrong, tookMs: Date.now() - began };
+}
+
+/** Followers answer questions too, with what was when somebody led. */
+async function led({ operators, controllers }: Topology): Promise<string[]> {
+  const deadline = Date.now() + ROLLOUTS_MS;
+  for (; Date.now() < deadline; await wait(LOOK_MS, true)) {
+    const infos = await Promise.all(controllers.map((_, at) => operators.info(at)));
+    if (infos.some((info) => info?.role === "leader")) return [];
+  }
+  return ["no controller leads"];
 }
 
 /** Whatever an operator took out of service is put back; said until it is heard. */

@@ -11,7 +11,7 @@
  * Errors   a start or restart that does not come to be ready rejects, with what the servers printed.
  * Ending   disposal closes the links, kills the servers by pid and removes their folders.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { BoundSocket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -42,6 +42,8 @@ export interface NatsSetup {
   readonly advertise?: boolean;
   /** JetStream's room on disk, bytes a server. */
   readonly maxStore?: number;
+  /** A folder: what a server printed is added to `<its name>.log` there whenever it has ended. */
+  readonly logs?: string;
   /** Merged into each server's configuration, as nats-server spells it. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -190,6 +192,8 @@ class Server implements NatsServer {
   readonly #at: At;
   #setup: NatsSetup;
   #process: RunningProcess | undefined;
+  /** Whose output is in the log. */
+  #kept: RunningProcess | undefined;
 
   constructor(at: At, setup: NatsSetup) {
     this.#at = at;
@@ -244,10 +248,19 @@ class Server implements NatsServer {
   async kill(): Promise<void> {
     this.#process?.signal("SIGKILL");
     await this.#process?.exited;
+    this.#keepOutput();
   }
 
   async end(): Promise<void> {
     await this.#process?.stop();
+    this.#keepOutput();
+  }
+
+  #keepOutput(): void {
+    const { logs } = this.#setup;
+    if (logs === undefined || this.#process === this.#kept) return;
+    appendFileSync(join(logs, `${this.name}.log`), this.output);
+    this.#kept = this.#process;
   }
 
   stop(): void {
