@@ -159,7 +159,7 @@ async function once(
   if (short && !recalls) return hole(`${String(expected - came.size)} of ${String(expected)} records did not come`);
   const torn = absorb(state, found);
   state.assemble();
-  const remembered = recalls ? [...memory.giveAll(state)] : [];
+  const remembered = new Set(recalls ? memory.giveAll(state) : []);
 
   const last = await readNewest(heads);
   const batches = new Map([[first.meta.seq, { head: first, batch: firstBatch }]]);
@@ -180,9 +180,15 @@ async function once(
     if (one === undefined || (one.head.meta.raised && seq > first.meta.seq)) continue;
     if (one.head.meta.anew && seq > first.meta.seq) return late("the buckets were emptied meanwhile");
     newest = state.apply(one.batch);
-    for (const key of newest.touched) torn.delete(key);
+    for (const key of newest.touched) {
+      torn.delete(key);
+      // It may not have been written yet.
+      remembered.delete(key);
+    }
   }
-  if (!recalls && memory.knows(first.meta)) remembered.push(...memory.giveLasting(state, state.lost()));
+  if (!recalls && memory.knows(first.meta)) {
+    for (const key of memory.giveLasting(state, state.lost())) remembered.add(key);
+  }
   const missing = state.missing();
   if (missing !== "") return hole(`${missing} can't be found`);
   for (const key of torn) if (state.record(key) === undefined) return hole(`the record ${key} is not whole`);
@@ -191,7 +197,7 @@ async function once(
   state.epoch = meta.epoch;
   state.id = meta.id;
   state.events.newest = Math.max(state.events.newest, meta.events);
-  const kept = remembered.filter((key) => state.record(key) !== undefined);
+  const kept = [...remembered].filter((key) => state.record(key) !== undefined);
   return { state, records, head: last, newest: newest ?? state.apply(EMPTY), remembered: kept, short };
 }
 

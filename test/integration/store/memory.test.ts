@@ -4,11 +4,13 @@ import { expect, test } from "vitest";
 import { recordKey } from "../../../control/store/nats/keys.ts";
 import { Memory } from "../../../control/store/nats/memory.ts";
 import type { Change } from "../../../control/store/store.ts";
+import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { silentLog } from "../../../proto/kernel/log.ts";
 import type { NatsServers } from "../../support/nats.ts";
 import { startNats } from "../../support/nats.ts";
+import { until } from "../../support/processes.ts";
 import { entry, host, revision, rollout, track } from "../../support/samples.ts";
-import { open, storeOn } from "./kit.ts";
+import { FaultyLink, open, storeOn } from "./kit.ts";
 
 const RECORDS = "KV_baton_baton_store";
 const on = (name: string): Change => ({ kind: "host", host: host(name) });
@@ -30,7 +32,7 @@ async function led(nats: NatsServers) {
   const say = (level: string) => (fields: unknown) =>
     void said.push([level, (fields as { readonly records: readonly string[] }).records]);
   const log = { ...silentLog, warn: say("warn"), error: say("error") };
-  const again = () => storeOn(link, "baton", log, memory);
+  const again = (through: NatsLink = link) => storeOn(through, "baton", log, memory);
   const store = await again();
   await store.raiseEpoch(1);
   await store.load();
@@ -39,7 +41,7 @@ async function led(nats: NatsServers) {
   const whole = await store.load();
   await store.close();
   const manager = await link.connection.jetstreamManager();
-  return { said, again, whole, manager };
+  return { said, again, whole, manager, link };
 }
 
 async function lose(manager: JetStreamManager, ...records: readonly string[]): Promise<void> {
@@ -83,6 +85,23 @@ test.each([...Object.entries(EACH), ["all of them", ALL_RECORDS] as const])(
     await other.close();
   },
 );
+
+test("what a commit has not written yet is in the head, and not taken to be lost", async () => {
+  await using nats = await startNats();
+  const { again, link, said } = await led(nats);
+  const faulty = new FaultyLink(link);
+  const writer = await again(faulty);
+  await writer.load();
+  faulty.passes = (key) => key !== recordKey("host", "late");
+  await writer.commit(1, [on("late")]);
+  await until("its record is held back", () => faulty.held.length > 0);
+  const store = await again();
+  expect((await store.load()).hosts.map(({ name }) => name)).toContain("late");
+  expect(said).toEqual([]);
+  for (const go of faulty.release) go();
+  await writer.close();
+  await store.close();
+});
 
 test("what another took away meanwhile is not brought back", async () => {
   await using nats = await startNats();
