@@ -49,6 +49,9 @@ export interface Entry {
 export type Put =
   { readonly kind: "ok"; readonly revision: number } | { readonly kind: Fault; readonly error: unknown };
 
+/** What the end was said to be did not come: servers that lead are behind, or have lost it. */
+export class Unended extends Error {}
+
 /** It was there, and is not any more. */
 export class BucketGone extends Error {}
 
@@ -270,8 +273,9 @@ export class Bucket {
       messages.stop();
       await consumer.delete().catch(() => undefined);
     }
-    if (!done)
-      throw new Error(`${this.name} could not be read to its end: nothing came for ${String(PASS_IDLE_MS)} ms`);
+    if (!done) {
+      throw new Unended(`${this.name} could not be read to its end: nothing came for ${String(PASS_IDLE_MS)} ms`);
+    }
   }
 
   async #consume(valued: boolean): Promise<{ readonly consumer: Consumer; readonly messages: ConsumerMessages }> {

@@ -24,6 +24,8 @@ export interface Meta {
   readonly events: number;
   /** An epoch was raised: the batch is the one before, which its writer may have left half done. */
   readonly raised: boolean;
+  /** The commit whose batch this is: its own `seq`, or where an epoch was raised that of a head before. */
+  readonly batch: number;
   /** Nothing that was committed before is there any more. */
   readonly anew: boolean;
   /** The newest revision among the records of all commits before: whoever reads them must have come so far. */
@@ -94,5 +96,6 @@ export function readHead(bucket: string, revision: number, value: Uint8Array): H
         "start the newer Baton that wrote it, or name another fleet with --cluster",
     );
   }
-  return { meta: meta as Meta, revision, payload: value.subarray(end + 1) };
+  // Heads did not always say it.
+  return { meta: { batch: meta.seq, ...meta } as Meta, revision, payload: value.subarray(end + 1) };
 }

@@ -16,6 +16,7 @@ import type { Clock, Millis } from "../../../proto/kernel/clock.ts";
 import { sleep } from "../../../proto/kernel/clock.ts";
 import type { Log } from "../../../proto/kernel/log.ts";
 import { PartsGone, unpack } from "./batches.ts";
+import { Unended } from "./bucket.ts";
 import type { Bucket } from "./bucket.ts";
 import { decode, readManifest, readSlice } from "./codec.ts";
 import { EMPTY, readHead } from "./head.ts";
@@ -53,6 +54,8 @@ export interface Loaded {
 interface Read extends Omit<Loaded, "found" | "lost"> {
   /** Fewer records came than the stream's leader counts; all that matters was remembered. */
   readonly short: boolean;
+  /** They do not come to the newest revision that the head speaks of: the same. */
+  readonly unended: boolean;
 }
 
 interface Unread {
@@ -85,7 +88,7 @@ export async function load(from: Buckets, clock: Clock, heard: readonly Heard[],
     const loaded = await whole(from, clock, heard, memory);
     const lost = "why" in loaded ? [] : loaded.state.lost();
     const lacks = "why" in loaded ? [] : [...lost, ...loaded.remembered];
-    const hole = "why" in loaded ? loaded.hole : loaded.short || lacks.length > 0;
+    const hole = "why" in loaded ? loaded.hole : !loaded.unended && (loaded.short || lacks.length > 0);
     if (hole && moved < MOVES && (await from.records.anotherLeader())) {
       for (const key of lacks) missed.add(key);
       holes ||= lacks.length === 0;
@@ -95,7 +98,7 @@ export async function load(from: Buckets, clock: Clock, heard: readonly Heard[],
     const { state, records, remembered } = loaded;
     const found = [...missed].filter((key) => state.record(key) !== undefined && !remembered.includes(key));
     // Of what such a server has lost not all is missed: whatever is written anew, it gets.
-    const damaged = holes || loaded.short || found.length + remembered.length > 0;
+    const damaged = holes || loaded.short || loaded.unended || found.length + remembered.length > 0;
     const anew = damaged ? [...records.live(), ...remembered] : [];
     const newest = { ...loaded.newest, touched: new Set([...loaded.newest.touched, ...anew]) };
     return { ...loaded, newest, found, lost };
@@ -123,6 +126,8 @@ async function whole(from: Buckets, clock: Clock, heard: readonly Heard[], memor
       read = await once(from, clock, heard, memory);
       if (!("why" in read) && !read.short) return read;
     } catch (error) {
+      // It has been waited for already.
+      if (error instanceof Unended) return hole(error.message);
       if (!(error instanceof PartsGone)) throw error;
       read = late(error.message);
     }
@@ -147,15 +152,21 @@ async function once(
   const came = new Set<string>();
   // None that count: all that was ever committed is in the head.
   const expected = first.meta.records === 0 ? 0 : await bucket.size();
-  await bucket.pass(true, first.meta.records, (entry) => {
-    came.add(entry.key);
-    records.note(entry);
-    if (entry.value === null) found.delete(entry.key);
-    else found.set(entry.key, entry.value);
-  });
   const recalls = memory.isWhole(first.meta);
+  let unended = false;
+  try {
+    await bucket.pass(true, first.meta.records, (entry) => {
+      came.add(entry.key);
+      records.note(entry);
+      if (entry.value === null) found.delete(entry.key);
+      else found.set(entry.key, entry.value);
+    });
+  } catch (error) {
+    if (!(error instanceof Unended) || !recalls) throw error;
+    unended = true;
+  }
   // A server whose disk was full may come to the end, and have left out what it can't read.
-  const short = came.size < expected;
+  const short = !unended && came.size < expected;
   if (short && !recalls) return hole(`${String(expected - came.size)} of ${String(expected)} records did not come`);
   const torn = absorb(state, found);
   state.assemble();
@@ -198,7 +209,7 @@ async function once(
   state.id = meta.id;
   state.events.newest = Math.max(state.events.newest, meta.events);
   const kept = [...remembered].filter((key) => state.record(key) !== undefined);
-  return { state, records, head: last, newest: newest ?? state.apply(EMPTY), remembered: kept, short };
+  return { state, records, head: last, newest: newest ?? state.apply(EMPTY), remembered: kept, short, unended };
 }
 
 /** Answers the records that were sliced and could not be put together. */

@@ -33,8 +33,7 @@ export class Memory {
 
   /** Nothing was committed since but the head's own batch: whatever it has and the records have not, they have lost. */
   isWhole(head: Meta): boolean {
-    // A raised epoch repeats the batch before.
-    return this.knows(head) && (this.#state?.seq ?? 0) >= head.seq - (head.raised ? 2 : 1);
+    return this.knows(head) && (this.#state?.seq ?? 0) >= head.batch - 1;
   }
 
   /** Gives `state` all that it lacks, before the head's batch is applied; answers the keys. */

@@ -150,7 +150,7 @@ export class NatsStore implements NatsBackedStore {
     const { seq = -1, epoch = 0, events = 0 } = before;
     const meta: Meta = {
       ...{ baton: SCHEMA, seq: seq + 1, epoch, writer, id, events },
-      ...{ raised: false, anew: true, records: 0, of: records.created, parts: null },
+      ...{ batch: seq + 1, raised: false, anew: true, records: 0, of: records.created, parts: null },
     };
     const { payload } = await pack(records, EMPTY, 0, id);
     this.created = (await advance(this.#o, meta, payload, expected)).kind === "ok";
@@ -220,10 +220,16 @@ export class NatsStore implements NatsBackedStore {
     const { batch } = planned;
     const { payload, parts } = await this.#explained("a commit", () => pack(records, batch, epoch, id));
     const events = batch.events.at(-1)?.seq ?? state.events.newest;
-    const newest = Math.max(this.#settling.newest, head.meta.records);
     const meta: Meta = {
       ...{ baton: SCHEMA, seq: state.seq + 1, epoch: state.epoch, writer, id, events },
-      ...{ raised: false, anew: false, records: newest, of: records.created, parts },
+      ...{
+        batch: state.seq + 1,
+        raised: false,
+        anew: false,
+        records: this.#settling.newest,
+        of: records.created,
+        parts,
+      },
     };
     const set = await this.#advance(meta, payload, head.revision);
     if (set.kind === "other") return this.#overtaken(epoch, set.head);

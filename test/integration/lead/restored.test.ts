@@ -4,7 +4,7 @@ import { Api, shopDocument } from "../../support/control.ts";
 import { FakeNatsAgent } from "../../support/fake-nats-agent.ts";
 import { startNats } from "../../support/nats.ts";
 import { until } from "../../support/processes.ts";
-import { startMember } from "../../support/several.ts";
+import { Several, startMember } from "../../support/several.ts";
 
 test("a store that has lost the revision that serves takes nothing from those that run it, gateways either", async () => {
   await using nats = await startNats();
@@ -38,6 +38,29 @@ test("a store that has lost the revision that serves takes nothing from those th
     30_000,
   );
   for (const { services } of [host, gateway]) expect(services.map(({ name }) => name)).toEqual(["shop"]);
+}, 120_000);
+
+test("a store that has lost the revision that serves has it again from the controller that followed, and goes on", async () => {
+  await using nats = await startNats();
+  using host = new FakeNatsAgent({ nats: nats.options(), host: "host-1" });
+  await using several = await Several.start(nats, 2);
+  const { leader, followers } = await several.settled();
+  const follower = followers[0]!;
+  const hosts = async () => (await follower.client.call(Api.listHosts, {})).hosts;
+  await until("heard", async () => (await hosts()).some(({ live }) => live));
+  await leader.client.apply(shopDocument("v1"));
+  await leader.client.rolloutWhen("v1 is out", (v) => v.ended, 60_000);
+  const { connection } = await nats.link();
+  const manager = await connection.jetstreamManager();
+  await manager.streams.purge("KV_baton_baton_store", { filter: "$KV.baton_baton_store.revision/shop/1" });
+  await leader.process.stop();
+
+  await until("the other one leads", async () => (await follower.info()).role === "leader", 30_000);
+  await until("in sync", async () => (await hosts()).every(({ live, sync }) => live && sync === "SYNCED"), 30_000);
+  expect(follower.process.describe()).toContain("this controller remembers them");
+  await follower.client.apply(shopDocument("v2"));
+  await follower.client.rolloutWhen("v2 is out", (v) => v.toVersion === "v2" && v.ended, 60_000);
+  expect(host.services[0]?.revisions.map(({ version }) => version)).toEqual(["v2"]);
 }, 120_000);
 
 test("a backup that is older than what runs is restored: it is led on above all epochs that agents have seen, and takes nothing from them", async () => {

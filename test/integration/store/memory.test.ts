@@ -86,6 +86,28 @@ test.each([...Object.entries(EACH), ["all of them", ALL_RECORDS] as const])(
   },
 );
 
+test("records that end before the head says they do, for good, are had from memory, and whole from then on", async () => {
+  await using nats = await startNats();
+  const { again, whole, manager, said, link } = await led(nats);
+  const head = "$KV.baton_baton_store_head.head";
+  const { data } = await manager.streams.getMessage("KV_baton_baton_store_head", { last_by_subj: head });
+  // As servers look of which the one that leads has lost the newest (nats-server 2.9.10, seen).
+  const ahead = Buffer.from(data)
+    .toString("utf8")
+    .replace(/"records":\d+/, '"records":1000000');
+  await link.connection.jetstream().publish(head, ahead);
+  await lose(manager, recordKey("revision", "shop", 1));
+  const store = await again();
+  await store.raiseEpoch(2);
+  expect(await store.load()).toEqual({ ...whole, epoch: 2 });
+  expect(said).toEqual([["warn", [recordKey("revision", "shop", 1)]]]);
+  for (const name of ["settles what was remembered", "settles"]) await store.commit(2, [on(name)]);
+  await store.close();
+  const other = await open(nats, "baton");
+  expect((await other.load()).revisions).toEqual([revision(1)]);
+  await other.close();
+});
+
 test("what a commit has not written yet is in the head, and not taken to be lost", async () => {
   await using nats = await startNats();
   const { again, link, said } = await led(nats);
@@ -116,6 +138,19 @@ test("what another took away meanwhile is not brought back", async () => {
   await store.raiseEpoch(3);
   expect(await store.load()).toMatchObject({ services: [], revisions: [], rollouts: [] });
   expect(said).toEqual([["warn", [recordKey("host", "b")]]]);
+  await store.close();
+});
+
+test("epochs that were raised in vain since do not make it forget", async () => {
+  await using nats = await startNats();
+  const { again, whole, manager } = await led(nats);
+  const other = await open(nats, "baton");
+  for (const epoch of [2, 3, 4]) await other.raiseEpoch(epoch);
+  await other.close();
+  await lose(manager, recordKey("service", "shop"));
+  const store = await again();
+  await store.raiseEpoch(5);
+  expect(await store.load()).toEqual({ ...whole, epoch: 5 });
   await store.close();
 });
 

@@ -52,6 +52,7 @@ test("a head of a newer schema, or of another program, is refused by name", () =
     writer: "w",
     id: "i",
     events: 0,
+    batch: 1,
     raised: false,
     anew: false,
     records: 0,
