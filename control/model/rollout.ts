@@ -59,6 +59,7 @@ export interface Pause {
  *   surge     waiting → starting → shifting → draining → stopping → done
  *   split     waiting → starting → splitting → shifting → draining → stopping → done
  *   in place  waiting → removing → draining → stopping → starting → restoring → done
+ *             … → restoring → waiting, where it comes back to what was before, to share from there (tracks.ts)
  *   back      the same words towards the old revision
  */
 export type HostStage =
@@ -68,7 +69,7 @@ export interface HostTrack {
   readonly host: string;
   readonly way: "surge" | "in-place";
   readonly stage: HostStage;
-  /** Which revision it is being taken to: `goal` while rolling on, `home` while rolling back. 0: to none. */
+  /** Which revision it is being taken to: `goal` (or first back `home`) while rolling on, `home` while rolling back. 0: to none. */
   readonly towards: number;
   /** Where the rollout takes it: the target, or 0 when the target is not placed here. */
   readonly goal: number;

@@ -166,7 +166,8 @@ function stopped(before: Rollout, after: Rollout, evidence: Evidence, context: C
     : context.view.unexplainedLoss > after.acknowledgedLoss
       ? "unexplained loss"
       : before.hosts.some(
-            (track) => track.servesSinceMs > 0 && evidence.exits(track.host, track.goal) > track.exitsAllowed,
+            ({ host, towards, goal, servesSinceMs, exitsAllowed }) =>
+              towards === goal && servesSinceMs > 0 && evidence.exits(host, goal) > exitsAllowed,
           )
         ? "an exit of the new version"
         : after.analyses.some((run) => run.phase === "failed")

@@ -6,7 +6,7 @@
  *   hosts get ready → [ask → confirmed by all → pause | analysis | nothing] … → over
  */
 import { formatDuration, WHOLE } from "../../proto/contract/units.ts";
-import type { Stage, StepState } from "../model/rollout.ts";
+import type { HostTrack, Stage, StepState } from "../model/rollout.ts";
 import { analyse, runOf, shortOfEvidence } from "./analyses.ts";
 import type { Draft } from "./draft.ts";
 import { hold } from "./halt.ts";
@@ -46,11 +46,14 @@ export function programStage(draft: Draft): Stage | undefined {
   return { kind: "step", step: index, of: step.kind === "analysis" ? "analyzing" : "applying" };
 }
 
+/** Something else serves there than the target, or did: its home, or what a superseded rollout had moved it to. */
+const shares = (track: HostTrack): boolean => track.goal !== 0 && (track.home !== 0 || restOf(track) !== 0);
+
 /** Hosts that have yet to be ready for the program to go on, or to confirm what it asks. */
 export function laggards(draft: Draft): readonly string[] {
   const { rollout, evidence } = draft;
   const behind = rollout.hosts.filter((track) => {
-    if (track.goal === 0 || track.home === 0 || evidence.leftBehind(track.host)) return false;
+    if (!shares(track) || evidence.leftBehind(track.host)) return false;
     // One that a superseded rollout had out, or moved to this very version, serves it alone before the program begins.
     const placed = track.stage === "splitting" || track.stage === "done";
     if (splits(rollout)) return !placed || !evidence.confirmed(track.host);
@@ -87,7 +90,7 @@ function mayAsk(draft: Draft, step: ProgramStep): boolean {
   const { hosts } = rollout;
   // From before this step: what this very step moves is not confirmed yet.
   const before = new Map(draft.before.hosts.map((track) => [track.host, track]));
-  const counted = hosts.filter((t) => t.goal !== 0 && t.home !== 0 && !evidence.leftBehind(t.host));
+  const counted = hosts.filter((t) => shares(t) && !evidence.leftBehind(t.host));
   const taking = counted.filter((t) => before.get(t.host)?.stage !== "done");
   if (!hosts.some((track) => track.goal !== 0) || taking.some((t) => before.get(t.host)?.stage !== "splitting")) {
     return false;

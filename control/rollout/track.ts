@@ -117,7 +117,8 @@ function starting(draft: Draft, track: HostTrack): Turn {
   if (!evidence.healthy(track.host, track.towards)) return wait(draft, track, `for ${version} to be ready`);
   if (!held(draft, track, track.healthyAtMs)) return wait(draft, track, `for ${version} to stay ready`);
   const exitsAllowed = evidence.exits(track.host, track.towards);
-  if (track.way === "surge" && splits(draft.rollout) && !isBack(draft) && !programOver(draft.rollout)) {
+  const shares = splits(draft.rollout) && !isBack(draft) && !programOver(draft.rollout);
+  if (shares && track.towards === track.goal) {
     // A host that runs nothing else would take all of its traffic there: it waits for the program's end.
     const rest = restOf(track);
     if (rest === 0) return wait(draft, track, "for the traffic to be moved");
@@ -223,6 +224,10 @@ function restoring(draft: Draft, track: HostTrack): Turn {
     if (!held(draft, track, Math.max(track.servesSinceMs, track.healthyAtMs))) {
       return wait(draft, track, `for ${version} to bake`);
     }
+  }
+  if (!isBack(draft) && track.towards !== track.goal) {
+    const patch = { towards: track.goal, way: "surge" as const, servesSinceMs: 0, healthyAtMs: 0, healthyMark: 0 };
+    return enter(draft, track, "waiting", patch, `serves ${version} again`);
   }
   return enter(draft, track, "done", {}, `serves ${version}`);
 }

@@ -140,11 +140,11 @@ function watched({ rollout, context }: Draft): boolean {
   return hosts.some((t) => t.goal !== 0 && t.stage === "done" && context.now - t.sinceMs >= firstHostMs);
 }
 
-/** Hosts that serve the target and are not known to be well: nobody follows them. */
+/** Hosts that serve what they were taken to and are not known to be well: nobody follows them. */
 function unhealthyBefore(draft: Draft): readonly string[] {
   return draft.rollout.hosts
     .filter((track) => track.goal !== 0 && (track.stage === "done" || track.servesSinceMs > 0))
-    .filter((track) => !draft.evidence.leftBehind(track.host) && !draft.evidence.healthy(track.host, track.goal))
+    .filter((track) => !draft.evidence.leftBehind(track.host) && !draft.evidence.healthy(track.host, track.towards))
     .map((track) => track.host);
 }
 

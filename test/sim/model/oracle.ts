@@ -4,7 +4,7 @@
  * the agents where the engine asks the reports.
  */
 import type { AssignedService } from "../../../proto/contract/assignment.ts";
-import { resolveCount } from "../../../proto/contract/units.ts";
+import { resolveCount, WHOLE } from "../../../proto/contract/units.ts";
 import type { HostTrack, Rollout } from "../../../control/model/rollout.ts";
 import type { HostView } from "../../../control/model/view.ts";
 import { hashesOf, type SimAgent, type SimInstance } from "./agent.ts";
@@ -106,7 +106,7 @@ export function onPlan(plan: Plan, truth: Truth): readonly string[] {
   if (after.change <= before.change) found.push(`I4: change ${after.change} follows ${before.change}`);
   if (after.pause?.reason === "InvariantViolation" && before.pause?.reason !== "InvariantViolation")
     found.push(`the engine stopped itself: ${after.pause.message}`);
-  found.push(...outages(plan, truth), ...promotion(plan, truth));
+  found.push(...outages(plan, truth), ...promotion(plan, truth), ...ahead(plan));
   const was = new Map(before.hosts.map((track) => [track.host, track]));
   for (const track of after.hosts) {
     const prior = was.get(track.host);
@@ -158,6 +158,19 @@ const splitting = ({ strategy, from }: Rollout): boolean =>
   from !== 0 &&
   (strategy.kind === "blueGreen" || (strategy.kind === "canary" && strategy.trafficRouting === "weighted"));
 
+/** I6: where both share by weight, no host comes to serve the target alone before the program gives that everything. */
+function ahead({ before, after }: Plan): readonly string[] {
+  if (!splitting(after) || after.stage.kind !== "step" || after.split.weight >= WHOLE) return [];
+  const alone = ({ goal, routed, revisions }: HostTrack): boolean => {
+    const serving = revisions.filter(({ mode }) => mode === "serving").map(({ revision }) => revision);
+    return routed && goal !== 0 && serving.length === 1 && serving[0] === goal;
+  };
+  const were = new Set(before.hosts.filter(alone).map((track) => track.host));
+  return after.hosts
+    .filter((track) => alone(track) && !were.has(track.host))
+    .map(({ host }) => `I6: ${host} is to serve the target alone, of which only ${after.split.weight} is asked for`);
+}
+
 /** I5: nothing is taken away from a host that has not just said that it does what it was asked, and does. */
 function unheard(plan: Plan, prior: HostTrack, track: HostTrack, truth: Truth): readonly string[] {
   const view = plan.context.view.hosts[track.host];
@@ -187,7 +200,7 @@ function stopped({ before, after, context, said }: Plan, what: string, truth: Tr
   const broken = before.hosts.filter((track) => {
     const served = track.servesSinceMs > 0 || track.stage === "done";
     const here = context.view.hosts[track.host];
-    return served && track.goal !== 0 && here?.lease === "live" && !hasReady(here, track.goal);
+    return served && track.goal !== 0 && here?.lease === "live" && !hasReady(here, track.towards);
   });
   if (broken.length > 0) found.push(`I6: ${what} while ${broken.map((t) => t.host).join(", ")} is not well`);
   if (before.pause !== null && after.pause !== null && said === null) found.push(`I6: ${what} while paused`);

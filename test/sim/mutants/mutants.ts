@@ -62,12 +62,12 @@ export const MUTANTS: readonly Mutant[] = [
         text: `  if (!evidence.healthy(track.host, track.towards)) return wait(draft, track, \`for \${version} to be ready\`);
   if (!held(draft, track, track.healthyAtMs)) return wait(draft, track, \`for \${version} to stay ready\`);
   const exitsAllowed = evidence.exits(track.host, track.towards);
-  if (track.way`,
+  const shares`,
         instead: `  const splitsHere = track.way === "surge" && splits(draft.rollout) && !isBack(draft) && !programOver(draft.rollout);
   if (!splitsHere && !evidence.healthy(track.host, track.towards)) return wait(draft, track, \`for \${version} to be ready\`);
   if (!splitsHere && !held(draft, track, track.healthyAtMs)) return wait(draft, track, \`for \${version} to stay ready\`);
   const exitsAllowed = evidence.exits(track.host, track.towards);
-  if (track.way`,
+  const shares`,
       },
       {
         file: "control/rollout/steps.ts",

@@ -7,7 +7,7 @@ import type { ExternalMeasurement } from "../../../control/model/analysis.ts";
 import type { Revision } from "../../../control/model/service.ts";
 import type { FleetView, HostView, InstanceView, VersionTraffic } from "../../../control/model/view.ts";
 import { begin, command, step } from "../../../control/rollout/engine.ts";
-import type { Context, Decision, Refused } from "../../../control/rollout/types.ts";
+import type { Beginning, Context, Decision, Refused } from "../../../control/rollout/types.ts";
 import type { RollingStrategy, StrategySpec } from "../../../proto/contract/spec/types.ts";
 import { revisionOf as revision, STRATEGY } from "../../sim/model/revisions.ts";
 
@@ -141,11 +141,11 @@ export class Bench {
   }
 
   /** Another rollout takes the place of this one, which was superseded. */
-  over(to: Revision): void {
+  over(to: Revision, more: Partial<Beginning> = {}): void {
     const { from, now } = this;
     const [hosts, fromHosts, over] = [this.#hosts, this.#fromHosts, this.rollout];
     const { rollout } = begin({
-      ...{ id: "shop-2", service: "shop", from, to, hosts, fromHosts, now, actor: "ops", epoch: 1, over },
+      ...{ id: "shop-2", service: "shop", from, to, hosts, fromHosts, now, actor: "ops", epoch: 1, over, ...more },
     });
     [this.to, this.rollout] = [to, rollout];
   }

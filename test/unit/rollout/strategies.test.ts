@@ -71,6 +71,7 @@ function splitting(strategy: CanaryStrategy | BlueGreenStrategy): Bench {
   for (const host of HOSTS) bench.runs(host, instance(1), instance(2));
   return bench.rest();
 }
+const serves = (revision: number) => ({ revision, mode: "serving" });
 const weights = (bench: Bench): readonly (number | null)[] =>
   desires(bench.rollout).map((desire) => desire.split?.weight ?? null);
 const stages = (bench: Bench): readonly string[] => bench.rollout.hosts.map((track) => track.stage);
@@ -444,7 +445,24 @@ group("what the model world found", () => {
     expect(desires(rollout).map((desire) => desire.split)).toEqual([null, null, null]);
   });
 
-  test("hosts that a superseded rollout has moved, or has out of routing, don't hold the program up", () => {
+  test("superseded twice, a host goes on with what it serves, not with what is gone from it", () => {
+    const bench = new Bench({ strategy: { maxSurge: all, minHealthyMs: 0 } });
+    for (const host of HOSTS) bench.runs(host, instance(1), instance(2, { state: "ready" }));
+    bench.rest();
+    for (const host of HOSTS) bench.runs(host, instance(2));
+    bench.rest();
+    bench.say({ kind: "supersede", actor: "ops", by: "shop-2" });
+    bench.over(revisionOf(3, { strategy: blueGreen({ autoPromotionEnabled: false }), onTimeout: "cut" }));
+    bench.rest();
+    for (const host of HOSTS) bench.runs(host, instance(2), instance(3, { state: "ready" }));
+    bench.after(0).after(2_000);
+    expect(bench.track("a")).toMatchObject({ stage: "splitting", home: 1, revisions: [serves(2), serves(3)] });
+    bench.say({ kind: "supersede", actor: "ops", by: "shop-3" });
+    bench.over(revisionOf(4, { strategy: blueGreen(), onTimeout: "cut" }));
+    expect(bench.track("a").revisions).toEqual([{ revision: 3, mode: "draining" }, serves(2)]);
+  });
+
+  test("a host that a superseded rollout has out of routing comes back with the old version, and shares from there", () => {
     const none = { kind: "count", value: 0 } as const;
     const one = { kind: "count", value: 1 } as const;
     const bench = new Bench({ strategy: { maxSurge: none, maxUnavailable: one, minHealthyMs: 0 } });
@@ -459,19 +477,53 @@ group("what the model world found", () => {
     const next = revisionOf(3, { strategy: blueGreen({ autoPromotionEnabled: false }), onTimeout: "cut" });
     bench.over(next);
     bench.rest();
-    bench.runs("a", instance(2), instance(3, { state: "ready" })).runs("b", instance(3, { state: "ready" }));
-    bench.runs("c", instance(1), instance(3, { state: "ready" })).rest();
-    bench.runs("a", instance(2), instance(3)).runs("b", instance(3)).runs("c", instance(1), instance(3));
-    bench.after(2_000).after(2_000);
-    expect(stages(bench)).toEqual(["splitting", "done", "splitting"]);
-    expect(bench.track("a").revisions).toEqual([
-      { revision: 2, mode: "serving" },
-      { revision: 3, mode: "serving" },
-    ]);
+    // Alone there, what waits for approval would take all of b's traffic.
+    expect(bench.track("b")).toMatchObject({ stage: "starting", towards: 1, routed: false });
+    bench.runs("a", instance(2), instance(3, { state: "ready" })).runs("b", instance(1, { state: "ready" }));
+    bench
+      .runs("c", instance(1), instance(3, { state: "ready" }))
+      .after(0)
+      .after(2_000);
+    expect(bench.track("b")).toMatchObject({ stage: "restoring", routed: true, revisions: [serves(1)] });
+    bench.runs("b", instance(1)).after(2_000).after(2_000);
+    expect(reasons(bench)).not.toContain("StepBegun");
+    expect(bench.track("b")).toMatchObject({ stage: "starting", way: "surge", towards: 3 });
+    bench.runs("a", instance(2), instance(3)).runs("c", instance(1), instance(3));
+    bench
+      .runs("b", instance(1), instance(3, { state: "ready" }))
+      .after(2_000)
+      .after(2_000);
+    bench.runs("b", instance(1), instance(3)).after(2_000).after(2_000);
+    expect(stages(bench)).toEqual(["splitting", "splitting", "splitting"]);
+    expect(bench.track("a").revisions).toEqual([serves(2), serves(3)]);
+    expect(bench.track("b").revisions).toEqual([serves(1), serves(3)]);
+    expect(weights(bench)).toEqual([0, 0, 0]);
     expect(bench.rollout.pause).toMatchObject({ reason: "AwaitingApproval" });
     bench.say({ kind: "promote", actor: "ops", full: false });
     bench.rest();
     expect(bench.rollout.split.weight).toBe(10_000);
+  });
+
+  test("one that still serves the old version goes back into routing as it is", () => {
+    const none = { kind: "count", value: 0 } as const;
+    const one = { kind: "count", value: 1 } as const;
+    const bench = new Bench({ strategy: { maxSurge: none, maxUnavailable: one, minHealthyMs: 0 } });
+    while (bench.track("a").stage !== "removing") bench.step();
+    bench.say({ kind: "supersede", actor: "ops", by: "shop-2" });
+    bench.over(revisionOf(3, { strategy: blueGreen({ autoPromotionEnabled: false }), onTimeout: "cut" }));
+    expect(bench.track("a")).toMatchObject({ stage: "restoring", towards: 1, routed: true, revisions: [serves(1)] });
+    bench.rest().after(2_000).after(2_000);
+    expect(bench.track("a")).toMatchObject({ stage: "starting", way: "surge", towards: 3 });
+  });
+
+  test("on the fast track it comes back with the target: nobody is asked about that", () => {
+    const none = { kind: "count", value: 0 } as const;
+    const one = { kind: "count", value: 1 } as const;
+    const bench = new Bench({ strategy: { maxSurge: none, maxUnavailable: one, minHealthyMs: 0 } });
+    while (bench.track("a").stage !== "stopping") bench.step();
+    bench.say({ kind: "supersede", actor: "ops", by: "shop-2" });
+    bench.over(revisionOf(3, { strategy: blueGreen(), onTimeout: "cut" }), { fastTrack: true });
+    expect(bench.track("a")).toMatchObject({ stage: "stopping", towards: 3, routed: false });
   });
 
   test("going back, the canary goes on serving where the old version is down, until that is ready again", () => {
