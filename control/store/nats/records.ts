@@ -101,7 +101,7 @@ export class Records {
       // The newest revision is what readers come to: it stays until there is a newer one.
       if (known?.revision === this.newest) return;
       if (known?.live === false) {
-        await this.#bucket.erase(known.revision);
+        await this.#bucket.erase(key, known.revision);
         this.#known.delete(key);
       }
       this.#markers.delete(key);
