@@ -89,7 +89,8 @@ export function blame(losses: readonly LossRecord[], strikes: readonly Strike[],
       }
     }
     if (NOBODY.test(loss.detail) && nobodyThere(loss, strikes, around)) {
-      return { loss, by: "every host killed, or out for its update, at once", uncounted: false, unread: false };
+      const by = "every host killed, or out for its update, at once";
+      return { loss, by, uncounted: untold(loss, strikes, around), unread: false };
     }
     const stalled = strikes.find((strike) => partedWith(loss, strike));
     if (stalled !== undefined) {
@@ -102,7 +103,8 @@ export function blame(losses: readonly LossRecord[], strikes: readonly Strike[],
       return { loss, by, uncounted: untold(loss, strikes, around), unread: false };
     }
     const crash = around.crashes && !loss.cause.startsWith("connect");
-    return { loss, by: crash ? "the new version's own crash" : "", uncounted: false, unread: false };
+    const by = crash ? "the new version's own crash" : "";
+    return { loss, by, uncounted: crash && untold(loss, strikes, around), unread: false };
   });
 }
 

@@ -20,6 +20,8 @@ export class Memory {
   #state: State | null = null;
   /** Which bucket its records are of (`Meta.of`). */
   #of = "";
+  /** What it was asked for in vain. */
+  readonly #unknown = new Set<string>();
 
   /** `state` is followed from now on: it changes with each commit. */
   keep(state: State, { of }: Meta): void {
@@ -34,6 +36,13 @@ export class Memory {
   /** Nothing was committed since but the head's own batch: whatever it has and the records have not, they have lost. */
   isWhole(head: Meta): boolean {
     return this.knows(head) && (this.#state?.seq ?? 0) >= head.batch - 1;
+  }
+
+  /** Whether there is anything among these that was not asked for before. */
+  newlyUnknown(keys: readonly string[]): boolean {
+    const before = this.#unknown.size;
+    for (const key of keys) this.#unknown.add(key);
+    return this.#unknown.size > before;
   }
 
   /** Gives `state` all that it lacks, before the head's batch is applied; answers the keys. */

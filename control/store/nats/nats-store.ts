@@ -24,13 +24,13 @@ import { pack } from "./batches.ts";
 import { BucketGone } from "./bucket.ts";
 import type { Bucket } from "./bucket.ts";
 import { Feed } from "./feed.ts";
-import { EMPTY, readHead, SCHEMA } from "./head.ts";
+import { SCHEMA } from "./head.ts";
 import type { Head, Meta } from "./head.ts";
-import { HEAD } from "./keys.ts";
 import { load, readNewest, tellLost } from "./loading.ts";
 import type { Heard } from "./loading.ts";
 import type { Memory } from "./memory.ts";
 import { plan } from "./plan.ts";
+import { prepare } from "./preparing.ts";
 import { Settling } from "./settling.ts";
 import type { State } from "./state.ts";
 
@@ -85,6 +85,8 @@ export class NatsStore implements NatsBackedStore {
   #commits = 0;
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
+  /** It has raised an epoch. */
+  #leads = false;
 
   constructor(options: NatsStoreOptions) {
     const { head, records, link, clock } = options;
@@ -112,12 +114,15 @@ export class NatsStore implements NatsBackedStore {
 
   /** Sees to it that the bucket and its head are there. */
   async prepare(): Promise<void> {
-    const { records: bucket } = this.#o;
+    const { records: bucket, writer } = this.#o;
     try {
       // Of several that create a bucket at once on three servers, one may be told for a moment that there is none.
       await bucket.patiently(
         OPEN_MS,
-        () => this.#prepare(),
+        async () => {
+          const id = `${writer}-${String(++this.#commits)}`;
+          this.created = (await prepare(this.#o, id)) || this.created;
+        },
         (error) => streamIsGone(error) || error instanceof BucketGone,
       );
     } catch (error) {
@@ -126,41 +131,14 @@ export class NatsStore implements NatsBackedStore {
     }
   }
 
-  async #prepare(): Promise<void> {
-    const { head, records, writer } = this.#o;
-    await records.open();
-    await head.open();
-    const id = `${writer}-${String(++this.#commits)}`;
-    const there = await head.get(HEAD);
-    const newest = await records.newest();
-    let [before, expected]: [Partial<Meta>, number] = [{ seq: -1, epoch: 0, events: 0 }, 0];
-    if (there?.value != null) {
-      const { meta, revision } = readHead(head.name, there.revision, there.value);
-      // A server that has just come to lead may still be behind: only another bucket has lost what it held.
-      if (meta.of === records.created || newest >= meta.records) return;
-      // The epoch still holds, and no event's number is used again.
-      [before, expected] = [meta, revision];
-    } else if (newest > 0) {
-      if ((await head.get(HEAD))?.value != null) return;
-      throw new StoreUnusable(
-        `the bucket ${records.name} holds records and ${head.name} no head: they were changed by hand; ` +
-          `restore both from a backup, or delete both (nats kv del) to begin anew`,
-      );
-    }
-    const { seq = -1, epoch = 0, events = 0 } = before;
-    const meta: Meta = {
-      ...{ baton: SCHEMA, seq: seq + 1, epoch, writer, id, events },
-      ...{ batch: seq + 1, raised: false, anew: true, records: 0, of: records.created, parts: null },
-    };
-    const { payload } = await pack(records, EMPTY, 0, id);
-    this.created = (await advance(this.#o, meta, payload, expected)).kind === "ok";
-  }
-
   load(): Promise<StoredState> {
     return this.#serial(async () => {
       this.#telling = this.created = false;
       await this.prepare();
       const state = await this.#load();
+      if (this.#leads && this.#o.memory.newlyUnknown(state.lost())) {
+        throw new Error(`${this.#o.records.name} has lost records; another controller may remember them, and lead`);
+      }
       [this.#lost, this.#untold, this.#telling] = ["", false, true];
       // Whoever waits for this has it in hand before the first batch after it is told.
       const held: Heard[] = (this.#loading = []);
@@ -260,6 +238,7 @@ export class NatsStore implements NatsBackedStore {
       const meta: Meta = { ...before.meta, seq: before.meta.seq + 1, epoch: to, writer, id, raised: true, anew: false };
       const set = await this.#advance(meta, before.payload, before.revision);
       if (set.kind === "other") continue;
+      this.#leads = true;
       const state = this.#state;
       if (state !== null && state.id === before.meta.id) {
         [state.seq, state.epoch, state.id, this.#head] = [meta.seq, to, id, set.head];

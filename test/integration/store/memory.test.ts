@@ -166,11 +166,12 @@ test("where others have committed since, only what never changes is had from mem
   await lose(manager, service, v1, b);
   const store = await again();
   await store.raiseEpoch(3);
+  await expect(store.load()).rejects.toThrow("has lost records; another controller may remember them, and lead");
   const { services, revisions, hosts } = await store.load();
   expect(services).toEqual([]);
   expect(revisions).toEqual([revision(1)]);
   expect(hosts.map(({ name }) => name)).toEqual(["a", "b", "c", "d", "e", "settles"]);
-  expect(said).toEqual([
+  expect(said.slice(0, 2)).toEqual([
     ["warn", [v1, b]],
     ["error", [service]],
   ]);

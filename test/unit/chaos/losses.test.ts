@@ -179,6 +179,8 @@ test("what a gateway's orphaned workers lost is explained as ever, and counted b
   expect(blame([cut], [machine], around)[0]).toMatchObject({ by: "kill-machine of host-1", uncounted: false });
   expect(blame([cut], [machine, keeper], around)[0]).toMatchObject({ by: "kill-machine of host-1", uncounted: true });
   expect(blame([cut], [machine, strike("kill-keeper", "host-1", 10_000)], around)[0]?.uncounted).toBe(false);
+  const crashed = blame([loss(13_500, 14_200)], [keeper], { ...around, crashes: true })[0];
+  expect(crashed).toMatchObject({ by: "the new version's own crash", uncounted: true });
   expect(
     blame([loss(30_000, 32_100)], [{ ...machine, atMs: 32_000, struckAtMs: 32_050 }, keeper], around)[0],
   ).toMatchObject({
