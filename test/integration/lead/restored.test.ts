@@ -5,6 +5,20 @@ import { FakeNatsAgent } from "../../support/fake-nats-agent.ts";
 import { startNats } from "../../support/nats.ts";
 import { until } from "../../support/processes.ts";
 import { Several, startMember } from "../../support/several.ts";
+import type { Member } from "../../support/several.ts";
+
+/** Every host is in step; else the error says of each why not. */
+async function inSync({ client, process }: Member): Promise<void> {
+  let seen: readonly string[] = [];
+  const look = async (): Promise<boolean> => {
+    const { hosts } = await client.call(Api.listHosts, {});
+    seen = hosts.map(({ name, live, sync, syncReason }) => `${name} live=${String(live)} ${sync} ${syncReason}`);
+    return hosts.every(({ live, sync }) => live && sync === "SYNCED");
+  };
+  await until("all hosts are in sync", look, 30_000).catch((error: unknown) => {
+    throw new Error([String(error), ...seen, process.describe()].join("\n"), { cause: error });
+  });
+}
 
 test("a store that has lost the revision that serves takes nothing from those that run it, gateways either", async () => {
   await using nats = await startNats();
@@ -32,11 +46,7 @@ test("a store that has lost the revision that serves takes nothing from those th
   });
   for (const { services } of [host, gateway]) expect(services.map(({ name }) => name)).toEqual(["shop"]);
   await member.client.apply(shopDocument("v1"));
-  await until(
-    "in sync again",
-    async () => (await member.client.call(Api.listHosts, {})).hosts.every(({ sync }) => sync === "SYNCED"),
-    30_000,
-  );
+  await inSync(member);
   for (const { services } of [host, gateway]) expect(services.map(({ name }) => name)).toEqual(["shop"]);
 }, 120_000);
 
@@ -56,7 +66,7 @@ test("a store that has lost the revision that serves has it again from the contr
   await leader.process.stop();
 
   await until("the other one leads", async () => (await follower.info()).role === "leader", 30_000);
-  await until("in sync", async () => (await hosts()).every(({ live, sync }) => live && sync === "SYNCED"), 30_000);
+  await inSync(follower);
   expect(follower.process.describe()).toContain("this controller remembers them");
   await follower.client.apply(shopDocument("v2"));
   await follower.client.rolloutWhen("v2 is out", (v) => v.toVersion === "v2" && v.ended, 60_000);
