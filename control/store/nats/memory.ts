@@ -20,12 +20,18 @@ export class Memory {
   #state: State | null = null;
   /** Which bucket its records are of (`Meta.of`). */
   #of = "";
+  /** The highest that was ever seen: servers may have forgotten it, and it is not to be used twice. */
+  epoch = 0;
   /** What it was asked for in vain. */
   readonly #unknown = new Set<string>();
 
   /** `state` is followed from now on: it changes with each commit. */
   keep(state: State, { of }: Meta): void {
     [this.#state, this.#of] = [state, of];
+  }
+
+  saw(epoch: number): void {
+    this.epoch = Math.max(this.epoch, epoch);
   }
 
   /** Of these records, and not of a later time than they are. */

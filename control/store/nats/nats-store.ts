@@ -230,15 +230,17 @@ export class NatsStore implements NatsBackedStore {
   }
 
   async #raise(to: number): Promise<{ readonly kind: "ok" } | { readonly kind: "taken"; readonly epoch: number }> {
-    const { head, writer } = this.#o;
+    const { head, memory, writer } = this.#o;
     for (let tried = 0; tried < RAISES; tried++) {
       const before = await this.#explained("raising the epoch", () => readNewest(head));
-      if (before.meta.epoch >= to) return { kind: "taken", epoch: before.meta.epoch };
+      memory.saw(before.meta.epoch);
+      if (memory.epoch >= to) return { kind: "taken", epoch: memory.epoch };
       const id = `${writer}-${String(++this.#commits)}`;
       const meta: Meta = { ...before.meta, seq: before.meta.seq + 1, epoch: to, writer, id, raised: true, anew: false };
       const set = await this.#advance(meta, before.payload, before.revision);
       if (set.kind === "other") continue;
       this.#leads = true;
+      memory.saw(to);
       const state = this.#state;
       if (state !== null && state.id === before.meta.id) {
         [state.seq, state.epoch, state.id, this.#head] = [meta.seq, to, id, set.head];
@@ -309,6 +311,7 @@ export class NatsStore implements NatsBackedStore {
       this.#gap(`commits ${state.seq + 1} to ${meta.seq - 1} of another controller were not heard`);
       return;
     }
+    this.#o.memory.saw(meta.epoch);
     const applied = meta.raised ? null : state.apply(one.batch);
     [state.seq, state.epoch, state.id, this.#head] = [meta.seq, meta.epoch, meta.id, one.head];
     this.#settling.overtaken(applied);

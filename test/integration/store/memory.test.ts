@@ -108,6 +108,22 @@ test("records that end before the head says they do, for good, are had from memo
   await other.close();
 });
 
+test("an epoch that servers have forgotten is not raised to again", async () => {
+  await using nats = await startNats();
+  const { again, manager, link } = await led(nats);
+  const head = "$KV.baton_baton_store_head.head";
+  const before = await manager.streams.getMessage("KV_baton_baton_store_head", { last_by_subj: head });
+  const store = await again();
+  expect(await store.raiseEpoch(7)).toEqual({ kind: "ok" });
+  await store.close();
+  // As servers look that have lost it (nats-server 2.9.10 after a full disk, seen).
+  await link.connection.jetstream().publish(head, before.data);
+  const next = await again();
+  expect(await next.raiseEpoch(2)).toEqual({ kind: "taken", epoch: 7 });
+  expect(await next.raiseEpoch(8)).toEqual({ kind: "ok" });
+  await next.close();
+});
+
 test("what a commit has not written yet is in the head, and not taken to be lost", async () => {
   await using nats = await startNats();
   const { again, link, said } = await led(nats);
