@@ -54,8 +54,9 @@ const BACK_MS = 10_000;
 /** A look takes so long: what it saw may be from before the strike. */
 const LOOKED_MS = 300;
 const KILLS = new Set<FaultKind>(["kill-keeper", "kill-machine", "kill-app"]);
-/** Node's default, which the demo app has. */
+/** Node's default, which the demo app has and tells; and how long a proxy that was told so uses an idle connection. */
 const APP_KEEPS_MS = 5_000;
+const REUSED_MS = 4_000;
 const RESET = /^502 baton-error: upstream_reset/;
 /** Said by a gateway that had nobody to send to: nothing was begun anywhere. */
 const NOBODY = /^50[23] baton-error: (connect_failed|no_instance)/;
@@ -94,7 +95,7 @@ export function blame(losses: readonly LossRecord[], strikes: readonly Strike[],
     }
     const stalled = strikes.find((strike) => partedWith(loss, strike));
     if (stalled !== undefined) {
-      const by = `${stalled.fault.kind} of ${stalled.victim}, longer than its app keeps idle connections`;
+      const by = `${stalled.fault.kind} of ${stalled.victim}, for as long as its app keeps idle connections`;
       return { loss, by, uncounted: untold(loss, strikes, around), unread: false };
     }
     const orphan = strikes.find((strike) => stoppedOrphan(loss, strike, stops));
@@ -148,13 +149,16 @@ function diedUnheard({ atMs: ended }: LossRecord, strikes: readonly Strike[], { 
 }
 
 /**
- * An app that wakes closes what was idle for longer than it keeps idle connections, before it reads the request that has
- * come on it meanwhile. Whether it was acted on no one can tell, so what may not be said twice is lost (R1, R15).
+ * An app that wakes closes what was idle for longer than it keeps idle connections, the time before it was stopped
+ * included, before it reads the request that has come on it meanwhile. Whether it was acted on no one can tell, so what may not be said twice is lost (R1, R15).
  */
 function partedWith({ detail, atMs: ended, afterMs }: LossRecord, { fault, atMs, endedAtMs }: Strike): boolean {
   if (fault.kind !== "stop-app" && fault.kind !== "stop-machine") return false;
-  if (endedAtMs === null || endedAtMs - atMs < APP_KEEPS_MS || !RESET.test(detail)) return false;
-  return ended - afterMs <= endedAtMs && ended >= endedAtMs - SLACK_MS && ended <= endedAtMs + FELT_MS;
+  if (endedAtMs === null || endedAtMs - atMs < APP_KEEPS_MS - REUSED_MS || !RESET.test(detail)) return false;
+  const began = ended - afterMs;
+  return (
+    began >= atMs - SLACK_MS && began <= endedAtMs && ended >= endedAtMs - SLACK_MS && ended <= endedAtMs + FELT_MS
+  );
 }
 
 /**

@@ -136,12 +136,16 @@ test("one that was killed is back when it is seen to serve, and one out of routi
   expect(by([], look(11_900, [], []))).toBe("");
 });
 
-test("an app that was stopped for longer than it keeps idle connections explains a reset as it wakes, and no other", () => {
+test("an app that wakes with connections that were idle for too long explains a reset as it wakes, and no other", () => {
   const reset = loss(9_000, 15_030, { kind: "post", cause: "proxy_error", detail: "502 baton-error: upstream_reset" });
   expect(one(reset, strike("stop-app", "host-2", 8_900, 15_000)).by).toMatch(
-    /^stop-app of host-2, longer than its app/,
+    /^stop-app of host-2, for as long as its app/,
   );
-  expect(one(reset, strike("stop-app", "host-2", 11_000, 15_000)).by).toBe("");
+  // It was idle before, too; but what came before the stop was read.
+  const short = { ...reset, afterMs: 2_900 };
+  expect(one(short, strike("stop-app", "host-2", 12_000, 15_000)).by).toMatch(/^stop-app of host-2/);
+  expect(one(reset, strike("stop-app", "host-2", 12_000, 15_000)).by).toBe("");
+  expect(one({ ...reset, afterMs: 400 }, strike("stop-app", "host-2", 14_500, 15_000)).by).toBe("");
   expect(one(reset, strike("stop-worker", "host-2", 8_900, 15_000)).by).toBe("");
   expect(one({ ...reset, atMs: 14_000 }, strike("stop-app", "host-2", 8_900, 15_000)).by).toBe("");
   expect(
