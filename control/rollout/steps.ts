@@ -54,7 +54,7 @@ export function laggards(draft: Draft): readonly string[] {
   const { rollout, evidence } = draft;
   const behind = rollout.hosts.filter((track) => {
     if (!shares(track) || evidence.leftBehind(track.host)) return false;
-    // One that a superseded rollout had out, or moved to this very version, serves it alone before the program begins.
+    // One that a superseded rollout had moved to this very version serves it alone before the program begins.
     const placed = track.stage === "splitting" || track.stage === "done";
     if (splits(rollout)) return !placed || !evidence.confirmed(track.host);
     return track.stage !== "waiting" && (track.stage !== "done" || !evidence.confirmed(track.host));

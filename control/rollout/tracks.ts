@@ -30,7 +30,7 @@ export function tracksFor(input: Beginning): readonly HostTrack[] {
     const over = carried.get(host);
     return over === undefined
       ? fresh
-      : { ...fresh, ...takenOn(over, shares && goal !== 0 && home !== 0 ? home : goal) };
+      : { ...fresh, ...takenOn(over, shares && goal !== 0 && home !== goal ? home : 0) };
   });
 }
 
@@ -72,8 +72,8 @@ function blank(host: string, goal: number, home: number, now: number): HostTrack
   };
 }
 
-/** `towards`: what a host that is out of routing comes back with. */
-function takenOn(over: HostTrack, towards: number): Partial<HostTrack> {
+/** `back`: what a host that is out of routing comes back with; 0: with the target. */
+function takenOn(over: HostTrack, back: number): Partial<HostTrack> {
   const both = over.revisions.filter((asked) => asked.mode === "serving").length > 1;
   if (over.stage === "splitting" || (both && over.routed)) {
     // The superseded one had a share; what was there beside it takes all of it back, and never left.
@@ -86,17 +86,13 @@ function takenOn(over: HostTrack, towards: number): Partial<HostTrack> {
     return { revisions: [...draining(rest, 0), ...serving] };
   }
   const serving = over.revisions.find((asked) => asked.mode === "serving");
-  if (serving !== undefined && serving.revision === towards) {
-    const revisions = [...draining(over.revisions, towards), serving];
-    return { way: "in-place", stage: "restoring", towards, routed: true, revisions };
+  const towards = back === 0 ? {} : { towards: back };
+  if (back !== 0 && serving?.revision === back) {
+    const revisions = [...draining(over.revisions, back), serving];
+    return { way: "in-place", stage: "restoring", ...towards, routed: true, revisions };
   }
   const serves = serving !== undefined;
   const stage: HostStage = serves ? "removing" : over.revisions.length > 0 ? "draining" : "stopping";
-  return {
-    way: "in-place",
-    stage,
-    towards,
-    routed: false,
-    revisions: serves ? over.revisions : draining(over.revisions, 0),
-  };
+  const revisions = serves ? over.revisions : draining(over.revisions, 0);
+  return { way: "in-place", stage, ...towards, routed: false, revisions };
 }

@@ -26,8 +26,9 @@ export class Memory {
   readonly #unknown = new Set<string>();
 
   /** `state` is followed from now on: it changes with each commit. */
-  keep(state: State, { of }: Meta): void {
+  keep(state: State, { of, epoch }: Meta): void {
     [this.#state, this.#of] = [state, of];
+    this.saw(epoch);
   }
 
   saw(epoch: number): void {

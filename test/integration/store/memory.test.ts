@@ -44,6 +44,15 @@ async function led(nats: NatsServers) {
   return { said, again, whole, manager, link };
 }
 
+/** Another controller leads, and commits these one by one. */
+async function meanwhile(nats: NatsServers, ...changes: readonly Change[]): Promise<void> {
+  const other = await open(nats, "baton");
+  await other.raiseEpoch(2);
+  await other.load();
+  for (const change of changes) await other.commit(2, [change]);
+  await other.close();
+}
+
 async function lose(manager: JetStreamManager, ...records: readonly string[]): Promise<void> {
   for (const record of records) {
     const { seq } = await manager.streams.getMessage(RECORDS, { last_by_subj: `$KV.baton_baton_store.${record}` });
@@ -117,11 +126,21 @@ test("an epoch that servers have forgotten is not raised to again", async () => 
   expect(await store.raiseEpoch(7)).toEqual({ kind: "ok" });
   await store.close();
   // As servers look that have lost it (nats-server 2.9.10 after a full disk, seen).
-  await link.connection.jetstream().publish(head, before.data);
+  const forget = () => link.connection.jetstream().publish(head, before.data);
+  await forget();
   const next = await again();
   expect(await next.raiseEpoch(2)).toEqual({ kind: "taken", epoch: 7 });
   expect(await next.raiseEpoch(8)).toEqual({ kind: "ok" });
   await next.close();
+  // Nor one that it has only loaded under.
+  const other = await open(nats, "baton");
+  await other.raiseEpoch(20);
+  await other.close();
+  const follower = await again();
+  await follower.load();
+  await forget();
+  expect(await follower.raiseEpoch(9)).toEqual({ kind: "taken", epoch: 20 });
+  await follower.close();
 });
 
 test("what a commit has not written yet is in the head, and not taken to be lost", async () => {
@@ -144,11 +163,7 @@ test("what a commit has not written yet is in the head, and not taken to be lost
 test("what another took away meanwhile is not brought back", async () => {
   await using nats = await startNats();
   const { again, manager, said } = await led(nats);
-  const other = await open(nats, "baton");
-  await other.raiseEpoch(2);
-  await other.load();
-  await other.commit(2, [{ kind: "forget-service", service: "shop" }]);
-  await other.close();
+  await meanwhile(nats, { kind: "forget-service", service: "shop" });
   await lose(manager, recordKey("host", "b"));
   const store = await again();
   await store.raiseEpoch(3);
@@ -173,11 +188,7 @@ test("epochs that were raised in vain since do not make it forget", async () => 
 test("where others have committed since, only what never changes is had from memory, and hosts", async () => {
   await using nats = await startNats();
   const { again, manager, said } = await led(nats);
-  const other = await open(nats, "baton");
-  await other.raiseEpoch(2);
-  await other.load();
-  for (const name of ["c", "d", "e"]) await other.commit(2, [on(name)]);
-  await other.close();
+  await meanwhile(nats, on("c"), on("d"), on("e"));
   const [service, v1, b] = [recordKey("service", "shop"), recordKey("revision", "shop", 1), recordKey("host", "b")];
   await lose(manager, service, v1, b);
   const store = await again();

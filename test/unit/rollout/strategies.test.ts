@@ -71,6 +71,11 @@ function splitting(strategy: CanaryStrategy | BlueGreenStrategy): Bench {
   for (const host of HOSTS) bench.runs(host, instance(1), instance(2));
   return bench.rest();
 }
+/** Hosts go out of routing one by one. */
+const inPlace = (): Bench => {
+  const [none, one] = [0, 1].map((value) => ({ kind: "count", value }) as const);
+  return new Bench({ strategy: { maxSurge: none!, maxUnavailable: one!, minHealthyMs: 0 } });
+};
 const serves = (revision: number) => ({ revision, mode: "serving" });
 const weights = (bench: Bench): readonly (number | null)[] =>
   desires(bench.rollout).map((desire) => desire.split?.weight ?? null);
@@ -463,9 +468,7 @@ group("what the model world found", () => {
   });
 
   test("a host that a superseded rollout has out of routing comes back with the old version, and shares from there", () => {
-    const none = { kind: "count", value: 0 } as const;
-    const one = { kind: "count", value: 1 } as const;
-    const bench = new Bench({ strategy: { maxSurge: none, maxUnavailable: one, minHealthyMs: 0 } });
+    const bench = inPlace();
     while (bench.track("a").stage !== "stopping") bench.step();
     bench.runs("a", instance(1, { state: "stopped" })).rest();
     bench.runs("a", instance(2, { state: "ready" })).rest();
@@ -505,9 +508,7 @@ group("what the model world found", () => {
   });
 
   test("one that still serves the old version goes back into routing as it is", () => {
-    const none = { kind: "count", value: 0 } as const;
-    const one = { kind: "count", value: 1 } as const;
-    const bench = new Bench({ strategy: { maxSurge: none, maxUnavailable: one, minHealthyMs: 0 } });
+    const bench = inPlace();
     while (bench.track("a").stage !== "removing") bench.step();
     bench.say({ kind: "supersede", actor: "ops", by: "shop-2" });
     bench.over(revisionOf(3, { strategy: blueGreen({ autoPromotionEnabled: false }), onTimeout: "cut" }));
@@ -516,10 +517,16 @@ group("what the model world found", () => {
     expect(bench.track("a")).toMatchObject({ stage: "starting", way: "surge", towards: 3 });
   });
 
+  test("one that still serves what a rolling update goes to leaves routing all the same, as it was asked to", () => {
+    const bench = inPlace();
+    while (bench.track("a").stage !== "removing") bench.step();
+    bench.say({ kind: "supersede", actor: "ops", by: "shop-2" });
+    bench.over(revisionOf(1, { strategy: bench.rollout.strategy, onTimeout: "cut" }));
+    expect(bench.track("a")).toMatchObject({ stage: "removing", towards: 1, routed: false, revisions: [serves(1)] });
+  });
+
   test("on the fast track it comes back with the target: nobody is asked about that", () => {
-    const none = { kind: "count", value: 0 } as const;
-    const one = { kind: "count", value: 1 } as const;
-    const bench = new Bench({ strategy: { maxSurge: none, maxUnavailable: one, minHealthyMs: 0 } });
+    const bench = inPlace();
     while (bench.track("a").stage !== "stopping") bench.step();
     bench.say({ kind: "supersede", actor: "ops", by: "shop-2" });
     bench.over(revisionOf(3, { strategy: blueGreen(), onTimeout: "cut" }), { fastTrack: true });
