@@ -150,7 +150,8 @@ function diedUnheard({ atMs: ended }: LossRecord, strikes: readonly Strike[], { 
 
 /**
  * An app that wakes closes what was idle for longer than it keeps idle connections, the time before it was stopped
- * included, before it reads the request that has come on it meanwhile. Whether it was acted on no one can tell, so what may not be said twice is lost (R1, R15).
+ * included, before it reads the request that has come on it meanwhile. Whether it was acted on no one can tell, so what
+ * may not be said twice is lost (R1, R15).
  */
 function partedWith({ detail, atMs: ended, afterMs }: LossRecord, { fault, atMs, endedAtMs }: Strike): boolean {
   if (fault.kind !== "stop-app" && fault.kind !== "stop-machine") return false;

@@ -96,7 +96,8 @@ export async function load(from: Buckets, clock: Clock, heard: readonly Heard[],
     }
     if ("why" in loaded) throw new Error(`${from.records.name} could not be read as a whole: ${loaded.why}`);
     const { state, records, remembered } = loaded;
-    const found = [...missed].filter((key) => state.record(key) !== undefined && !remembered.includes(key));
+    for (const key of remembered) missed.delete(key);
+    const found = [...missed].filter((key) => state.record(key) !== undefined);
     // Of what such a server has lost not all is missed: whatever is written anew, it gets.
     const damaged = holes || loaded.short || loaded.unended || found.length + remembered.length > 0;
     const anew = damaged ? [...records.live(), ...remembered] : [];

@@ -27,7 +27,7 @@ import { Feed } from "./feed.ts";
 import { SCHEMA } from "./head.ts";
 import type { Head, Meta } from "./head.ts";
 import { load, readNewest, tellLost } from "./loading.ts";
-import type { Heard } from "./loading.ts";
+import type { Heard, Loaded } from "./loading.ts";
 import type { Memory } from "./memory.ts";
 import { plan } from "./plan.ts";
 import { prepare } from "./preparing.ts";
@@ -121,7 +121,7 @@ export class NatsStore implements NatsBackedStore {
         OPEN_MS,
         async () => {
           const id = `${writer}-${String(++this.#commits)}`;
-          this.created = (await prepare(this.#o, id)) || this.created;
+          this.created = await prepare(this.#o, id);
         },
         (error) => streamIsGone(error) || error instanceof BucketGone,
       );
@@ -135,8 +135,8 @@ export class NatsStore implements NatsBackedStore {
     return this.#serial(async () => {
       this.#telling = this.created = false;
       await this.prepare();
-      const state = await this.#load();
-      if (this.#leads && this.#o.memory.newlyUnknown(state.lost())) {
+      const { state, lost } = await this.#load();
+      if (this.#leads && this.#o.memory.newlyUnknown(lost)) {
         throw new Error(`${this.#o.records.name} has lost records; another controller may remember them, and lead`);
       }
       [this.#lost, this.#untold, this.#telling] = ["", false, true];
@@ -198,16 +198,10 @@ export class NatsStore implements NatsBackedStore {
     const { batch } = planned;
     const { payload, parts } = await this.#explained("a commit", () => pack(records, batch, epoch, id));
     const events = batch.events.at(-1)?.seq ?? state.events.newest;
+    const [seq, newest] = [state.seq + 1, this.#settling.newest];
     const meta: Meta = {
-      ...{ baton: SCHEMA, seq: state.seq + 1, epoch: state.epoch, writer, id, events },
-      ...{
-        batch: state.seq + 1,
-        raised: false,
-        anew: false,
-        records: this.#settling.newest,
-        of: records.created,
-        parts,
-      },
+      ...{ baton: SCHEMA, seq, batch: seq, epoch: state.epoch, writer, id, events },
+      ...{ raised: false, anew: false, records: newest, of: records.created, parts },
     };
     const set = await this.#advance(meta, payload, head.revision);
     if (set.kind === "other") return this.#overtaken(epoch, set.head);
@@ -268,10 +262,10 @@ export class NatsStore implements NatsBackedStore {
   }
 
   async #known(): Promise<State> {
-    return this.#state ?? this.#serial(async () => this.#state ?? (await this.#load()));
+    return this.#state ?? this.#serial(async () => this.#state ?? (await this.#load()).state);
   }
 
-  async #load(): Promise<State> {
+  async #load(): Promise<Loaded> {
     const { clock, memory } = this.#o;
     await this.#settling.rest();
     const heard: Heard[] = (this.#loading = []);
@@ -282,7 +276,7 @@ export class NatsStore implements NatsBackedStore {
       tellLost(this.#o.log, this.#o.records.name, loaded);
       this.#settling.loaded(loaded);
       this.#release(heard);
-      return loaded.state;
+      return loaded;
     } finally {
       if (this.#loading === heard) this.#loading = null;
     }

@@ -40,8 +40,8 @@ export async function prepare(options: PrepareOptions, id: string): Promise<bool
   }
   const { seq = -1, epoch = 0, events = 0 } = before;
   const meta: Meta = {
-    ...{ baton: SCHEMA, seq: seq + 1, epoch, writer, id, events },
-    ...{ batch: seq + 1, raised: false, anew: true, records: 0, of: records.created, parts: null },
+    ...{ baton: SCHEMA, seq: seq + 1, batch: seq + 1, epoch, writer, id, events },
+    ...{ raised: false, anew: true, records: 0, of: records.created, parts: null },
   };
   const { payload } = await pack(records, EMPTY, 0, id);
   return (await advance(options, meta, payload, expected)).kind === "ok";
