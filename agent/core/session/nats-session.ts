@@ -13,7 +13,7 @@
  * Bounds  nothing is published while the link is down (the client would keep all of it); a report that the servers would
  *         not take is not sent, and the trouble says what to raise.
  */
-import type { Applied, Assignment, Fence, Rejected } from "../../../proto/contract/assignment.ts";
+import type { Applied, Fence, Rejected } from "../../../proto/contract/assignment.ts";
 import { sessionId } from "../../../proto/contract/ids.ts";
 import { SESSION } from "../../../proto/contract/limits.ts";
 import { AssignmentKey } from "../../../proto/contract/nats-assignments.ts";
@@ -29,6 +29,7 @@ import type { Log } from "../../../proto/kernel/log.ts";
 import type { Random } from "../../../proto/kernel/random.ts";
 import type { AgentOptions } from "../../keeper/protocol.ts";
 import type { AssignmentSource, SourcePort } from "../source.ts";
+import { Admission } from "./admission.ts";
 import { helloOf } from "./hello.ts";
 import { reportsEvery } from "./reports.ts";
 
@@ -80,6 +81,7 @@ export class NatsSession implements AssignmentSource {
   readonly #names: NatsNames;
   readonly #backoff: Backoff;
   readonly #opening = new AbortController();
+  readonly #admission: Admission;
   #line: Line | null = null;
   #phase: Phase = { kind: "alone" };
   /** Before the first connection. */
@@ -99,6 +101,14 @@ export class NatsSession implements AssignmentSource {
     this.#names = natsNames(options.nats.cluster);
     this.#called = { epoch: 0, at: options.clock.monotonic() };
     this.#backoff = new Backoff({ baseMs: SESSION.reconnectBaseMs, maxMs: SESSION.reconnectMaxMs }, options.random);
+    this.#admission = new Admission({
+      ...{ clock: options.clock, admitted: port.lastGood !== null, silentMs: SILENT_MS },
+      heardAt: () => this.#called.at,
+      offer: (assignment) => {
+        this.#rejected = null;
+        port.offer(assignment);
+      },
+    });
   }
 
   start(): void {
@@ -155,6 +165,7 @@ export class NatsSession implements AssignmentSource {
     this.#enter({ kind: "stopped" });
     this.#soon?.cancel();
     this.#greet?.cancel();
+    this.#admission.stop();
     this.#opening.abort();
     if (this.#line === null) return;
     const { link, key, undo } = this.#line;
@@ -183,7 +194,7 @@ export class NatsSession implements AssignmentSource {
     const key = new AssignmentKey(
       { ...{ link, names, clock, random, log, newest, floor }, host: agent.name },
       {
-        assignment: (assignment) => this.#assigned(assignment),
+        assignment: (assignment) => this.#admission.take(assignment),
         again: (fence) => this.#answerAgain(fence),
         invalid: (rejected) => this.rejected(rejected),
       },
@@ -197,11 +208,6 @@ export class NatsSession implements AssignmentSource {
     this.#line = { link, key, undo: [unfollow, ...deaf] };
     // Whoever leads may be listening; if not, its Call is waited for.
     this.#hello();
-  }
-
-  #assigned(assignment: Assignment): void {
-    this.#rejected = null;
-    this.#port.offer(assignment);
   }
 
   #answerAgain(asked: Fence): void {
@@ -288,6 +294,8 @@ export class NatsSession implements AssignmentSource {
       log.debug({}, why);
       return;
     }
+    // What waited may be of the epoch before, and is taken on from.
+    this.#admission.welcomed();
     this.#port.sawEpoch(epoch);
     this.#refused = "";
     const { session } = phase;
@@ -304,6 +312,7 @@ export class NatsSession implements AssignmentSource {
     const { clock, log } = this.#options;
     if (this.#phase.kind === "open" && clock.monotonic() - this.#phase.sinceMs >= STEADY_MS) this.#backoff.reset();
     this.#enter({ kind: "alone" });
+    this.#admission.turnedAway();
     const delay = this.#backoff.next();
     const news = reason !== this.#refused;
     this.#refused = reason;

@@ -60,6 +60,8 @@ export class Bridge {
   #rejected: Rejected | null = null;
   #tooLarge = false;
   #key: AssignmentKey | null = null;
+  /** Until the agent is let in, which another one of its name is not; or nobody is there to say so. */
+  #waiting: Assignment | null = null;
   #hearNoMore: () => void = () => undefined;
   /** Until hello, then until the first Welcome. */
   #deadline: Timer | null;
@@ -128,6 +130,7 @@ export class Bridge {
     const { link, names, clock } = this.#options;
     this.#deadline?.cancel();
     this.#deadline = clock.after(WELCOME_MS, () => {
+      this.#handOver();
       this.#fail(status.UNAVAILABLE, "no controller leads at the moment");
     });
     this.#hearNoMore = link.listen(names.down(hello.host), ({ data }) => this.#told(data));
@@ -163,7 +166,13 @@ export class Bridge {
 
   #assigned(assignment: Assignment): void {
     this.#rejected = null;
-    this.#send({ kind: "assignment", assignment });
+    this.#waiting = assignment;
+    if (this.#epoch > 0) this.#handOver();
+  }
+
+  #handOver(): void {
+    if (this.#waiting !== null) this.#send({ kind: "assignment", assignment: this.#waiting });
+    this.#waiting = null;
   }
 
   #answerAgain({ epoch, generation }: Fence): void {
@@ -186,6 +195,8 @@ export class Bridge {
       if (what.welcome.epoch < Math.max(this.#epoch, this.#hello?.highestEpoch ?? 0)) return;
       this.#deadline?.cancel();
       this.#again?.cancel();
+      // First, for it may be of the epoch before.
+      this.#handOver();
       this.#welcomed = true;
       this.#epoch = what.welcome.epoch;
       this.#send(what);

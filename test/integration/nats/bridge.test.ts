@@ -167,6 +167,21 @@ test.concurrent("with nobody to lead the agent has what was put last, and is tol
   await until("it reports", () => leader.live("host-1"));
 });
 
+test.concurrent("an agent of a name that another one has is given nothing of what that one is asked", async () => {
+  const cluster = newFleet();
+  await using door = await Door.open(link, cluster);
+  await using leader = new NatsController({ link, cluster });
+  await using first = new FakeAgent({ controller: door.address, host: "host-1" });
+  await until("it reports", () => leader.live("host-1"));
+  leader.want("host-1", [shop(1)]);
+  await until("it is confirmed", () => leader.synced("host-1"));
+  await using second = new FakeAgent({ controller: door.address, host: "host-1" });
+  await until("it is told, and again", () => second.ends.length > 2);
+  expect(second.ends[0]).toContain("names must be unique");
+  expect(second.assignments).toEqual([]);
+  expect(first.ends).toEqual([]);
+});
+
 test.concurrent("what breaks the protocol ends the stream with the field's name", async () => {
   const cluster = newFleet();
   await using door = await Door.open(link, cluster);

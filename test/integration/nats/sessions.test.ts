@@ -9,7 +9,7 @@ import type { AssignedService, Assignment } from "../../../proto/contract/assign
 import { assignmentHash } from "../../../proto/contract/canonical.ts";
 import { keptAssignment } from "../../../proto/contract/nats-assignments.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
-import { natsNames } from "../../../proto/contract/nats.ts";
+import { LEAD, natsNames } from "../../../proto/contract/nats.ts";
 import {
   decodeAgentEnvelope,
   decodeAssignmentValue,
@@ -452,18 +452,26 @@ test.concurrent("a session that nobody knows is asked to begin anew", async () =
 });
 
 test.concurrent(
-  "two machines of one name: the second is refused with the reason, and the first is left in peace",
+  "two machines of one name: the second is refused with the reason and runs nothing, the first is left in peace",
   async () => {
     const here = fleet();
     await using controller = here.controller();
     using first = here.agent();
     await until("it reports", () => controller.live("host-1"));
+    controller.want("host-1", [shop(1)]);
+    await until("it is confirmed", () => controller.synced("host-1"));
     using second = here.agent();
     await until("the second is told", () => second.session.troubles()[0]?.includes("names must be unique") === true);
+    controller.want("host-1", [shop(2)]);
+    await until("the first has it", () => first.services[0]?.revisions[0]?.revision === 2);
     expect(controller.fleet.agent("host-1")?.hello?.boot).toBe(first.boot);
     expect(first.session.troubles()).toEqual([]);
+    const since = performance.now();
+    await until("a silence would be over", () => performance.now() - since > LEAD.takeOverMs + 2 * LEAD.callMs);
+    expect(second.offered).toEqual([]);
     first[Symbol.dispose]();
     await until("the name is free", () => controller.fleet.agent("host-1")?.hello?.boot === second.boot);
+    await until("what was asked of the name is applied", () => second.services[0]?.revisions[0]?.revision === 2);
   },
 );
 
