@@ -55,7 +55,7 @@ function compileService(service: Service, input: CompileInput): readonly (readon
     }
     const refused = (view?.hosts[agent.name]?.rejected ?? "") !== "";
     const listeners = listenersFor(public_.spec.listen, wayOut(service, rollout, known), before?.listeners, refused);
-    const endpoints = endpointsFor(agent, agents, desired, view, before?.endpoints ?? [], service.name);
+    const endpoints = endpointsFor(agent, agents, desired, view, before?.endpoints ?? null, service.name);
     return [
       [
         agent.name,

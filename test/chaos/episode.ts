@@ -91,7 +91,7 @@ export async function judge(played: Played): Promise<Judged> {
     const why = told(view);
     if (!full.some(({ victim }) => why.includes(` on ${victim} exited`))) wrong.push(`a rollback failed: ${why}`);
   }
-  for (const view of rollouts) wrong.push(...takenBack(view, played));
+  for (const view of rollouts) wrong.push(...takenBack(view, played), ...letThrough(view, commander));
   return {
     ...{ number: planned.number, ends, explained: counted(blamed), unexplained: unexplained.length },
     ...{ clientLost: blamed.length, uncounted: blamed.length - countable.length, unread: noOnes },
@@ -121,6 +121,14 @@ function takenBack(view: RolloutView, { commander, strikes }: Played): readonly 
   if (asked || strikes().some(({ fault }) => !HARMLESS.has(fault.kind))) return [];
   const why = view.transitions.find(({ stage }) => stage === "Aborting" || stage === "RollingBack");
   return [`${view.toVersion} is good, and was taken back: ${why?.reason ?? ""} ${why?.message ?? told(view)}`];
+}
+
+/** A bad version gets to the end only where an operator promoted it past the checks. */
+function letThrough(view: RolloutView, commander: Commander): readonly string[] {
+  const behaviour = view.service === SERVICE ? (commander.deploymentOf(view.toVersion)?.behaviour ?? "") : "";
+  const promoted = commander.said.some(({ verb }) => verb === "promote-full" || verb === "promote");
+  if (view.stage !== "Succeeded" || behaviour === "" || promoted) return [];
+  return [`${view.toVersion} is bad (${behaviour}), and nobody but Baton let it through`];
 }
 
 function counted(blamed: readonly Blame[]): Readonly<Record<string, number>> {

@@ -98,10 +98,15 @@ async function ended({ operators }: Topology, commander: Commander): Promise<str
   return wrong;
 }
 
-/** A rollout that failed outright leaves hosts as they are: the next good version must take them. */
+/**
+ * A rollout that failed outright leaves hosts as they are, and one that an operator promoted past all checks may leave them
+ * with a version that crashes for ever: the next good version must take them.
+ */
 async function mended(topology: Topology, commander: Commander): Promise<string[]> {
   const newest = (await topology.operators.rollouts())?.find((view) => view.service === SERVICE);
-  if (newest?.stage !== "Failed") return [];
+  const stable = (await topology.operators.service(SERVICE))?.stableVersion ?? "";
+  const bad = (commander.deploymentOf(stable)?.behaviour ?? "") !== "";
+  if (newest?.stage !== "Failed" && !bad) return [];
   await commander.deploy({ strategy: "rolling surge", behaviour: "" });
   return await ended(topology, commander);
 }

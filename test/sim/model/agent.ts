@@ -473,9 +473,8 @@ export class SimAgent {
   report(): Report {
     const { boot } = this;
     const traffic: TrafficReport[] = [];
-    for (const [host, inFlight] of this.inFlightTo) {
-      if (inFlight > 0) traffic.push({ ...NO_TRAFFIC, endpoint: host, inFlight });
-    }
+    for (const { host } of this.service?.endpoints ?? []) this.inFlightTo.set(host, this.inFlightTo.get(host) ?? 0);
+    for (const [host, inFlight] of this.inFlightTo) traffic.push({ ...NO_TRAFFIC, endpoint: host, inFlight });
     return {
       ...{ boot, seq: ++this.#seq, applied: this.#appliedNow(), endpoints: [], traffic, incidents: [] },
       instances: this.instances.map(told),

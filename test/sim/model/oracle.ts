@@ -35,7 +35,7 @@ const takes = (share: { readonly mode: string; readonly weight: number } | undef
 
 /** Called just before `agent` puts `next` in place of what is live there. */
 export function onApply(agent: SimAgent, next: AssignedService | null, truth: Truth): readonly string[] {
-  if (agent.role !== "host") return [];
+  if (agent.role !== "host") return dropped(agent, next);
   const found: string[] = [];
   const was = sharesOf(agent.service);
   const will = sharesOf(next);
@@ -88,6 +88,13 @@ export function onApply(agent: SimAgent, next: AssignedService | null, truth: Tr
     }
   }
   return found;
+}
+
+/** I5: whoever is meant to go out of a gateway's table drains there first; nobody else goes. */
+function dropped(gateway: SimAgent, next: AssignedService | null): readonly string[] {
+  const left = new Set(next?.endpoints.map(({ host }) => host));
+  const gone = (gateway.service?.endpoints ?? []).filter(({ host, mode }) => mode === "serving" && !left.has(host));
+  return next === null ? [] : gone.map(({ host }) => `I5: ${gateway.name} drops ${host}, which it sent to`);
 }
 
 function sends(gateway: SimAgent, host: string, truth: Truth): boolean {

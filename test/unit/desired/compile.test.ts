@@ -94,6 +94,25 @@ test("a controller that has just started keeps unheard hosts as endpoints, thoug
   expect(endpoints(compile(base({ views })))).toEqual(["a serving", "b serving"]);
 });
 
+test("another controller keeps a host whose apps have crashed where the gateway sends to it (I5)", () => {
+  const crashed = (gw: HostView): CompileInput =>
+    base({ views: view(gw, said("a", { instances: [instance(1, { state: "failed" })] }), said("b")) });
+  const counts = said("gw", { endpointInFlight: { a: 0, b: 2 } });
+  expect(endpoints(compile(crashed(counts)))).toEqual(["a serving", "b serving"]);
+  expect(endpoints(compile(crashed(said("gw"))))).toEqual(["b serving"]);
+  // It has not said what it does.
+  expect(endpoints(compile(crashed(said("gw", { appliedHash: "" }))))).toEqual(["a serving", "b serving"]);
+  expect(endpoints(compile(crashed(said("gw", { lease: "unknown" }))))).toEqual(["a serving", "b serving"]);
+});
+
+test("another controller drains what is to go out, as the one before would have", () => {
+  const hosts = [gateway, host("a", { adminState: "drain" }), host("b")];
+  const views = view(said("gw", { endpointInFlight: { a: 0, b: 0 } }), said("a"), said("b"));
+  const first = compile(base({ hosts, views }));
+  expect(endpoints(first)).toEqual(["a draining", "b serving"]);
+  expect(endpoints(compile(base({ hosts, views, previous: first })))).toEqual(["b serving"]);
+});
+
 test("a host comes in only when its port is known and something ready serves there", () => {
   const hosts = [gateway, host("a", { ports: {} }), host("b")];
   const views = view(said("gw"), said("a"), said("b", { instances: [instance(1, { state: "starting" })] }));
