@@ -33,6 +33,10 @@ export class EventRing {
     return this.#slots.get(slot);
   }
 
+  slots(): readonly number[] {
+    return [...this.#slots.keys()];
+  }
+
   query({ afterSeq, service, limit }: EventQuery): readonly StoredEvent[] {
     const after = Math.max(afterSeq, this.newest - KEEP.events);
     const found: StoredEvent[] = [];

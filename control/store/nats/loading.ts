@@ -6,8 +6,8 @@
  * it runs on may lag. And it must bring as many records as the stream's leader counts: who knows only a part of what the
  * fleet runs would take the rest away. A server that leads may itself have lost records (nats-server 2.9 after a full disk,
  * seen): when it is told of what is not there, another one is asked to lead, and all that one has is written once more.
- * What none of them has this controller may remember (memory.ts). The rest is gone: whoever serves it is held
- * (fleet/hold.ts), and says what to do.
+ * What none of them has this controller may remember (memory.ts), also when they have gone back to an older head. The
+ * rest is gone: whoever serves it is held (fleet/hold.ts), and says what to do.
  *
  * Errors  rejects when the bucket holds no head, or nothing whole could be read in `TRIES` tries.
  * Cost    one message a record; 10,000 hosts with their counts take about a second.
@@ -22,6 +22,7 @@ import { decode, readManifest, readSlice } from "./codec.ts";
 import { EMPTY, readHead } from "./head.ts";
 import type { Head, StoredBatch } from "./head.ts";
 import { HEAD, sliced } from "./keys.ts";
+import { everyKey } from "./memory.ts";
 import type { Memory } from "./memory.ts";
 import { Records } from "./records.ts";
 import { State } from "./state.ts";
@@ -49,6 +50,8 @@ export interface Loaded {
   readonly found: readonly string[];
   readonly remembered: readonly string[];
   readonly lost: readonly string[];
+  /** The servers' head is one that was there before: so many commits later is what this controller remembers. */
+  readonly behind: number;
 }
 
 interface Read extends Omit<Loaded, "found" | "lost"> {
@@ -106,7 +109,10 @@ export async function load(from: Buckets, clock: Clock, heard: readonly Heard[],
   }
 }
 
-export function tellLost(log: Log, bucket: string, { found, remembered, lost }: Loaded): void {
+export function tellLost(log: Log, bucket: string, { found, remembered, lost, behind }: Loaded): void {
+  if (behind > 0) {
+    log.warn({}, `the servers of ${bucket} have lost ${behind} commits; this controller remembers what they led to`);
+  }
   if (found.length > 0) {
     log.warn({ records: found }, `a server of ${bucket} had lost records; another one has them, and leads it now`);
   }
@@ -146,6 +152,8 @@ async function once(
   memory: Memory,
 ): Promise<Read | Unread> {
   const first = await readNewest(heads);
+  const ahead = memory.ahead(first.meta);
+  if (ahead !== null) return await recalled(bucket, clock, first, ahead, memory.epoch);
   const firstBatch = await unpack(bucket, first);
   const state = new State();
   const records = new Records(bucket, clock);
@@ -210,7 +218,24 @@ async function once(
   state.id = meta.id;
   state.events.newest = Math.max(state.events.newest, meta.events);
   const kept = [...remembered].filter((key) => state.record(key) !== undefined);
-  return { state, records, head: last, newest: newest ?? state.apply(EMPTY), remembered: kept, short, unended };
+  const behind = 0;
+  return { state, records, head: last, newest: newest ?? state.apply(EMPTY), remembered: kept, short, unended, behind };
+}
+
+/** All of it is written anew by whoever leads, and what is there besides goes. */
+async function recalled(bucket: Bucket, clock: Clock, head: Head, state: State, epoch: number): Promise<Read> {
+  const records = new Records(bucket, clock);
+  try {
+    await bucket.pass(false, 1, (entry) => records.note(entry));
+  } catch (error) {
+    // There is none any more.
+    if (!(error instanceof Unended)) throw error;
+  }
+  state.epoch = Math.max(epoch, head.meta.epoch);
+  const { appended } = state;
+  const newest: Applied = { touched: new Set(everyKey(state)), changes: [], appended, dropped: [] };
+  const behind = state.seq - head.meta.seq;
+  return { state, records, head, newest, remembered: [], short: false, unended: false, behind };
 }
 
 /** Answers the records that were sliced and could not be put together. */

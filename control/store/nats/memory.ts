@@ -1,7 +1,7 @@
 /**
- * What a controller knew of the store when it read or wrote it last. Servers may lose records, all of them (nats-server 2.9
- * after a full disk, seen); what a controller still has in memory is then not lost. It outlives the stores that are opened
- * one after another as a controller leads and follows, not the process.
+ * What a controller knew of the store when it read or wrote it last. Servers may lose records, all of them, and the newest
+ * commits, thousands of them (nats-server 2.9 after a full disk, both seen); what a controller still has in memory is then
+ * not lost. It outlives the stores that are opened one after another as a controller leads and follows, not the process.
  *
  * It may speak of other records than those that are there now: of a bucket that was made anew since, or of a time since
  * which others have committed. So it is asked last, and of what may have changed since only for what never changes, and for
@@ -14,6 +14,8 @@ import type { RecordKind } from "./keys.ts";
 import { TRACKS_A_CHUNK } from "./state.ts";
 import type { KeptRollout, State } from "./state.ts";
 
+/** Commits that are known again when servers go back to one of them. */
+const PAST = 20_000;
 const LASTING: ReadonlySet<string | undefined> = new Set(["revision", "host"]);
 
 export class Memory {
@@ -22,13 +24,37 @@ export class Memory {
   #of = "";
   /** The highest that was ever seen: servers may have forgotten it, and it is not to be used twice. */
   epoch = 0;
+  /** Heads that stood before what is known now; the newest last. */
+  readonly #past = new Set<string>();
   /** What it was asked for in vain. */
   readonly #unknown = new Set<string>();
 
   /** `state` is followed from now on: it changes with each commit. */
   keep(state: State, { of, epoch }: Meta): void {
+    if (of !== this.#of) this.#past.clear();
+    else if (this.#state !== null && this.#state !== state) this.left(this.#state.id);
     [this.#state, this.#of] = [state, of];
+    this.#past.delete(state.id);
     this.saw(epoch);
+  }
+
+  /** What is known is now the state after a later head than this one. */
+  left(id: string): void {
+    this.#past.add(id);
+    for (const oldest of this.#past) {
+      if (this.#past.size <= PAST) break;
+      this.#past.delete(oldest);
+    }
+  }
+
+  /** An epoch was raised over `before`, which `id` repeats. */
+  raised(before: Meta, id: string): void {
+    if (this.ahead(before) !== null) this.left(id);
+  }
+
+  /** What is known, where this head is one of its past: servers have lost the commits in between. */
+  ahead({ of, id }: Meta): State | null {
+    return this.#of === of && this.#past.has(id) ? this.#state : null;
   }
 
   saw(epoch: number): void {
@@ -67,6 +93,12 @@ export class Memory {
     );
   }
 }
+
+/** Of all that it holds. */
+export const everyKey = (state: State): readonly string[] => [
+  ...keysOf(state),
+  ...state.events.slots().map((slot) => recordKey("events", slot)),
+];
 
 /** Rollouts come before their tracks. Events are history, and not among them. */
 function keysOf(state: State): readonly string[] {

@@ -205,12 +205,12 @@ export class NatsStore implements NatsBackedStore {
     };
     const set = await this.#advance(meta, payload, head.revision);
     if (set.kind === "other") return this.#overtaken(epoch, set.head);
-    if (this.#state !== state || state.seq !== head.meta.seq) {
+    if (this.#state !== state || state.seq !== seq - 1) {
       // Two heads can't be set over one revision: what was heard meanwhile was no commit to the same bucket.
       throw this.#mustLoad("what others committed could not be followed while a commit went in");
     }
     const applied = state.apply(batch, changes);
-    [state.seq, state.id, this.#head] = [meta.seq, id, set.head];
+    this.#moved(state, set.head);
     this.#settling.begin(state, set.head, applied, head.meta.parts);
     return { kind: "ok", events: batch.events };
   }
@@ -235,9 +235,10 @@ export class NatsStore implements NatsBackedStore {
       if (set.kind === "other") continue;
       this.#leads = true;
       memory.saw(to);
+      memory.raised(before.meta, id);
       const state = this.#state;
       if (state !== null && state.id === before.meta.id) {
-        [state.seq, state.epoch, state.id, this.#head] = [meta.seq, to, id, set.head];
+        this.#moved(state, set.head);
         this.#settling.raised();
       } else if (state !== null) {
         this.#gap("others had committed before the epoch was raised");
@@ -282,6 +283,12 @@ export class NatsStore implements NatsBackedStore {
     }
   }
 
+  /** `state` is now the one after this head. */
+  #moved(state: State, head: Head): void {
+    this.#o.memory.left(state.id);
+    [state.seq, state.epoch, state.id, this.#head] = [head.meta.seq, head.meta.epoch, head.meta.id, head];
+  }
+
   #release(held: readonly Heard[]): void {
     if (this.#loading !== held) return;
     this.#loading = null;
@@ -305,9 +312,13 @@ export class NatsStore implements NatsBackedStore {
       this.#gap(`commits ${state.seq + 1} to ${meta.seq - 1} of another controller were not heard`);
       return;
     }
+    if (meta.seq <= state.seq) {
+      this.#gap(`servers have lost commits, and another controller goes on from commit ${meta.seq - 1}`);
+      return;
+    }
     this.#o.memory.saw(meta.epoch);
     const applied = meta.raised ? null : state.apply(one.batch);
-    [state.seq, state.epoch, state.id, this.#head] = [meta.seq, meta.epoch, meta.id, one.head];
+    this.#moved(state, one.head);
     this.#settling.overtaken(applied);
     this.#untold ||= applied !== null && (this.#followers.size === 0 || !this.#telling);
     if (!this.#telling) return;
@@ -316,9 +327,14 @@ export class NatsStore implements NatsBackedStore {
     for (const follower of this.#followers) follower.committed({ seq: meta.seq, epoch, changes, events });
   }
 
-  /** The state is after it already. The first head of a bucket is news to whoever knows it with other content. */
-  #passed({ seq, id, anew }: Meta): boolean {
-    return this.#state !== null && seq <= this.#state.seq && (!anew || id === this.#state.id);
+  /**
+   * The state is after it already. The first head of a bucket is news to whoever knows it with other content; and one that
+   * somebody committed who leads since, and knows less.
+   */
+  #passed({ seq, id, anew, epoch, raised }: Meta): boolean {
+    const state = this.#state;
+    if (state === null || seq > state.seq) return false;
+    return anew ? id === state.id : raised || epoch <= state.epoch;
   }
 
   #gap(why: string): void {
@@ -332,14 +348,14 @@ export class NatsStore implements NatsBackedStore {
 
   /** A head that was stored while its server died is repeated by none. */
   async #look(quietMs: Millis): Promise<void> {
-    const { head, clock, link, writer } = this.#o;
+    const { head, clock, link, memory, writer } = this.#o;
     const state = this.#state;
     const quiet = clock.monotonic() - this.#heardAt >= quietMs;
     if (state === null || !this.#telling || this.#followers.size === 0 || !link.connected || !quiet) return;
     const { id } = state;
     try {
       const { meta } = await readNewest(head);
-      if (meta.id === id || meta.writer === writer) return;
+      if (meta.id === id || meta.writer === writer || memory.ahead(meta) !== null) return;
       await sleep(clock, ON_ITS_WAY_MS);
       if (this.#state === state && !this.#closed && state.id === id) {
         this.#gap(`commit ${meta.seq} of another controller was not heard`);

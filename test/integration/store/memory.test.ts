@@ -18,6 +18,10 @@ const counts = (name: string): Change => ({
   kind: "counts",
   counts: { host: name, role: "host", boot: "b", incidentSeq: 0, services: {} },
 });
+const event = (message: string): Change => ({
+  kind: "event",
+  event: { atMs: 1, kind: "told", service: "", rollout: "", host: "", actor: "", message },
+});
 const began = rollout({ hosts: [track("a"), track("b")] });
 const ALL: readonly Change[] = [
   { kind: "service", service: { name: "shop", stable: 1, previous: 0, newest: 1 } },
@@ -26,11 +30,15 @@ const ALL: readonly Change[] = [
   { kind: "rollout", rollout: began, expect: -1, entries: [entry(began)] },
 ];
 
-/** A controller that has led, and its memory; `said`: what it tells of records, and how. */
+/** A controller that has led, and its memory; `said`: what it tells of records, and how; `told`: all that it tells. */
 async function led(nats: NatsServers) {
   const [link, memory, said] = [await nats.link(), new Memory(), [] as (readonly [string, readonly string[]])[]];
-  const say = (level: string) => (fields: unknown) =>
-    void said.push([level, (fields as { readonly records: readonly string[] }).records]);
+  const told: string[] = [];
+  const say = (level: string) => (fields: unknown, message: string) => {
+    told.push(message);
+    const { records } = fields as { readonly records?: readonly string[] };
+    if (records !== undefined) said.push([level, records]);
+  };
   const log = { ...silentLog, warn: say("warn"), error: say("error") };
   const again = (through: NatsLink = link) => storeOn(through, "baton", log, memory);
   const store = await again();
@@ -41,7 +49,7 @@ async function led(nats: NatsServers) {
   const whole = await store.load();
   await store.close();
   const manager = await link.connection.jetstreamManager();
-  return { said, again, whole, manager, link };
+  return { said, told, again, whole, manager, link };
 }
 
 /** Another controller leads, and commits these one by one. */
@@ -214,4 +222,71 @@ test("of buckets that were deleted and made anew nothing is remembered", async (
   expect(await store.load()).toMatchObject({ services: [], hosts: [], rollouts: [] });
   expect(said).toEqual([]);
   await store.close();
+});
+
+/** The servers have a head again that was there before, as after a loss of all commits since (nats-server 2.9.10, seen). */
+async function goBack(manager: JetStreamManager, link: NatsLink): Promise<() => Promise<void>> {
+  const head = "$KV.baton_baton_store_head.head";
+  const { data } = await manager.streams.getMessage("KV_baton_baton_store_head", { last_by_subj: head });
+  return async () => {
+    await link.connection.jetstream().publish(head, data);
+  };
+}
+
+test("commits that all servers have lost: whoever knows them leads on from them, and stores them again", async () => {
+  await using nats = await startNats();
+  const { again, manager, said, told, link } = await led(nats);
+  const back = await goBack(manager, link);
+  let store = await again();
+  await store.raiseEpoch(2);
+  await store.load();
+  for (const name of ["c", "d", "e"]) await store.commit(2, [on(name), counts(name), event(name)]);
+  const whole = await store.load();
+  const events = await store.events({ afterSeq: 0, service: "", limit: 100 });
+  await back();
+  await lose(manager, recordKey("host", "a"), recordKey("host", "d"), recordKey("events", "0"));
+  // Who leads finds another head than it has set, and loads anew.
+  expect(await store.commit(2, [on("late")])).toMatchObject({ kind: "conflict" });
+  await store.close();
+  store = await again();
+  expect(await store.raiseEpoch(2)).toEqual({ kind: "taken", epoch: 2 });
+  expect(await store.raiseEpoch(3)).toEqual({ kind: "ok" });
+  expect(await store.load()).toEqual({ ...whole, epoch: 3 });
+  expect(said).toEqual([]);
+  expect(told.at(-1)).toMatch(/have lost \d commits; this controller remembers what they led to/);
+  expect(await store.commit(3, [on("f")])).toMatchObject({ kind: "ok" });
+  expect(await store.commit(3, [on("settles")])).toMatchObject({ kind: "ok" });
+  const after = await store.load();
+  expect(after.hosts.map(({ name }) => name)).toEqual(["a", "b", "c", "d", "e", "f", "settles"]);
+  await store.close();
+  const other = await open(nats, "baton");
+  expect(await other.load()).toEqual(after);
+  expect(await other.events({ afterSeq: 0, service: "", limit: 100 })).toEqual(events);
+  expect(await other.journal(began.id)).toEqual([entry(began)]);
+  await other.close();
+});
+
+test("commits that all servers have lost: who follows goes on with what it knows, until another leads who does not", async () => {
+  await using nats = await startNats();
+  const { again, manager, link } = await led(nats);
+  const back = await goBack(manager, link);
+  await meanwhile(nats, on("c"), on("d"), on("e"), on("f"), on("g"), on("h"));
+  const store = await again();
+  const gaps: string[] = [];
+  store.follow({ committed: () => undefined, gap: (why) => void gaps.push(why) });
+  const whole = await store.load();
+  await back();
+  await new Promise((wait) => setTimeout(wait, 5_000));
+  expect(gaps).toEqual([]);
+  expect(await store.load()).toEqual(whole);
+  const other = await open(nats, "baton");
+  await other.raiseEpoch(3);
+  await other.load();
+  await other.commit(3, [on("i")]);
+  await until("it is told", () => gaps.length > 0);
+  expect(gaps).toEqual([
+    expect.stringMatching(/^servers have lost commits, and another controller goes on from commit/),
+  ]);
+  expect((await store.load()).hosts.map(({ name }) => name)).toContain("i");
+  await Promise.all([store.close(), other.close()]);
 });
