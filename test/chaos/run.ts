@@ -67,6 +67,8 @@ export class Run {
   readonly #journal: Journal;
   readonly #wrong: string[] = [];
   readonly #losses: LossRecord[] = [];
+  /** Rollouts of episodes that are over. A controller that has just come may know fewer. */
+  readonly #known = new Set<string>();
   readonly #judged: Judged[] = [];
   #strikes: Strikes | undefined;
   #stopping = false;
@@ -197,7 +199,8 @@ export class Run {
   async #rolloutsOf({ operators }: Topology): Promise<ReadonlySet<string>> {
     const views = await asked(() => operators.rollouts());
     if (views === null) throw new Error("no controller tells the rollouts until now");
-    return new Set(views.map((view) => view.id));
+    for (const view of views) this.#known.add(view.id);
+    return new Set(this.#known);
   }
 
   #traffic(port: number): Traffic {
