@@ -73,13 +73,18 @@ export class Invariants {
       const before = last.routed.get(gateway) ?? null;
       if (routed === null || before === null) continue;
       for (const host of before.filter((one) => !routed.includes(one))) {
-        const drained = said.some((word) => word.verb === "drain" && word.about === host);
+        const drained = (one: string): boolean => said.some(({ verb, about }) => verb === "drain" && about === one);
         // One that is down already may be taken out too; and what it was is only known of a host that answers.
-        if (drained || last.serves.get(host) !== true || this.#out.has(host)) continue;
+        if (drained(host) || last.serves.get(host) !== true || this.#out.has(host)) continue;
         this.judgements.takenOut += 1;
         const others = [...this.#out].filter(([one, since]) => one !== host && now.atMs - since >= NEWS_MS);
+        // Whom an operator drained since the last look may have gone after this one.
         const drainedToo = [...now.serves.keys()].filter(
-          (one) => one !== host && !routed.includes(one) && !others.some(([name]) => name === one),
+          (one) =>
+            one !== host &&
+            !routed.includes(one) &&
+            !others.some(([name]) => name === one) &&
+            !(drained(one) && before.includes(one)),
         );
         const out = others.length + drainedToo.length + 1;
         if (out <= maxOut) continue;

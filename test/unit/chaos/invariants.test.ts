@@ -55,6 +55,15 @@ test("I3: what an operator drains, and what is dead already, may go", () => {
   expect(judged([look(0, dead), look(300, { ...dead, ...without2 })])).toEqual([]);
 });
 
+test("I3: a host goes out, and an operator drains another: which came first is told by the look before", () => {
+  const around = { ...calm, maxOut: 1, said: [{ atMs: 200, verb: "drain", about: "host-2" }] };
+  const [both, only] = [{ routed: routedTo(["host-3"]) }, { routed: routedTo(["host-1", "host-3"]) }];
+  expect(judged([look(0), look(300, both)], around)).toEqual([]);
+  expect(judged([look(0), look(300, only), look(600, both)], around).join()).toMatch(
+    /^I3: .*host-1, host-2 being out too/,
+  );
+});
+
 test("I5: a host begins while another has been cut off beyond its lease", () => {
   const strikes = [strike("hole", "host-3", 0)];
   const looks = (at: number): Look[] => [
