@@ -144,7 +144,7 @@ export class Cluster {
     this.#bridges = new Bridges({ link: this.#link, names: this.#names, clock, random, log });
     this.#lease = new Lease({
       ...{ clock, random },
-      register: new KvRegister(this.#link, this.#names.leadBucket),
+      register: new KvRegister(this.#link, this.#names.leadBucket, this.#ground),
       me: { id, incarnation: incarnation(random) },
       news: {
         won: () => this.#turn(),

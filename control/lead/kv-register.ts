@@ -12,6 +12,9 @@ import type { KV } from "nats";
 import { copiesOn } from "../../proto/contract/nats-link.ts";
 import type { NatsLink } from "../../proto/contract/nats-link.ts";
 import { codeOf, MOVED_ON, sentence } from "../../proto/contract/nats-errors.ts";
+import type { Clock } from "../../proto/kernel/clock.ts";
+import type { Log } from "../../proto/kernel/log.ts";
+import { StuckLeader } from "../stuck-leader.ts";
 import type { Held, Holder, LeaseRegister } from "./lease.ts";
 
 /** Within LEAD.renewMs, so that a lost answer leaves time for another try. */
@@ -22,11 +25,13 @@ const NOBODY: Holder = { id: "", incarnation: "" };
 export class KvRegister implements LeaseRegister {
   readonly #link: NatsLink;
   readonly #bucket: string;
+  readonly #stuck: StuckLeader;
   #kv: KV | undefined;
 
-  constructor(link: NatsLink, bucket: string) {
+  constructor(link: NatsLink, bucket: string, ambient: { readonly clock: Clock; readonly log: Log }) {
     this.#link = link;
     this.#bucket = bucket;
+    this.#stuck = new StuckLeader({ link, stream: `KV_${bucket}`, ...ambient });
   }
 
   async read(): Promise<Held> {
@@ -46,8 +51,10 @@ export class KvRegister implements LeaseRegister {
       const js = this.#link.connection.jetstream({ timeout: TIMEOUT_MS });
       const expect = { lastSequence: expected };
       const { seq } = await js.publish(`$KV.${this.#bucket}.${KEY}`, JSON.stringify(holder), { expect });
+      this.#stuck.answered();
       return seq;
     } catch (error) {
+      this.#stuck.failed(error);
       if (MOVED_ON.includes(codeOf(error))) return null;
       throw this.#said(error);
     }

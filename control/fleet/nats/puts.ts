@@ -20,6 +20,7 @@ import { sleep } from "../../../proto/kernel/clock.ts";
 import type { Clock, Timer } from "../../../proto/kernel/clock.ts";
 import type { Log } from "../../../proto/kernel/log.ts";
 import type { Random } from "../../../proto/kernel/random.ts";
+import { StuckLeader } from "../../stuck-leader.ts";
 import { openAssignments } from "./bucket.ts";
 
 const WINDOW = 256;
@@ -63,6 +64,7 @@ export class Puts {
   /** Hosts with something to put, whose turn it is in this order. */
   readonly #ready = new Set<string>();
   readonly #backoff: Backoff;
+  readonly #stuck: StuckLeader;
   readonly #unfollow: () => void;
   readonly #looking: Timer;
   #inFlight = 0;
@@ -77,6 +79,7 @@ export class Puts {
   constructor(options: PutsOptions) {
     this.#options = options;
     this.#backoff = new Backoff(BACKOFF, options.random);
+    this.#stuck = new StuckLeader({ ...options, stream: `KV_${options.names.assignmentsBucket}` });
     this.#unfollow = options.link.follow((connected) => {
       if (connected) this.#resume();
     });
@@ -177,12 +180,14 @@ export class Puts {
         timeout: PUT_TIMEOUT_MS,
         headers: expecting(key.revision),
       });
+      this.#stuck.answered();
       const { seq, error } = answer.json<{ seq?: number; error?: ApiError }>();
       if (MOVED_ON.includes(error?.err_code ?? 0)) return "moved on";
       if (seq === undefined) throw refusalOf(error);
       key.revision = seq;
       return "done";
     } catch (error) {
+      this.#stuck.failed(error);
       this.#failed(error);
       return "unavailable";
     }

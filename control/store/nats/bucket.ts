@@ -12,6 +12,8 @@ import { copiesOn } from "../../../proto/contract/nats-link.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { sleep } from "../../../proto/kernel/clock.ts";
 import type { Clock, Millis } from "../../../proto/kernel/clock.ts";
+import type { Log } from "../../../proto/kernel/log.ts";
+import { StuckLeader, stepDown } from "../../stuck-leader.ts";
 import { StoreUnusable } from "../store.ts";
 import { faultOf, isPassing } from "./errors.ts";
 import type { Fault } from "./errors.ts";
@@ -58,6 +60,7 @@ export class BucketGone extends Error {}
 export interface BucketOptions extends Shape {
   readonly link: NatsLink;
   readonly clock: Clock;
+  readonly log: Log;
 }
 
 export class Bucket {
@@ -68,6 +71,7 @@ export class Bucket {
   readonly #link: NatsLink;
   readonly #clock: Clock;
   readonly #js: JetStreamClient;
+  readonly #stuck: StuckLeader;
   #jsm: JetStreamManager | undefined;
   replicas = 1;
   /** When the servers made it, in their words: another one of the same name has another. */
@@ -81,6 +85,7 @@ export class Bucket {
     this.#stream = `KV_${this.name}`;
     this.#prefix = `$KV.${this.name}.`;
     this.#js = options.link.connection.jetstream({ timeout: ATTEMPT_MS });
+    this.#stuck = new StuckLeader({ ...options, stream: this.#stream });
   }
 
   get #nc(): NatsConnection {
@@ -188,8 +193,10 @@ export class Bucket {
       if (value === null) set.set(OPERATION, DEL);
       const expect = this.#o.only === null ? { lastSubjectSequence: expected } : { lastSequence: expected };
       const ack = await this.#js.publish(this.#prefix + key, value ?? Empty, { headers: set, expect });
+      this.#stuck.answered();
       return { kind: "ok", revision: ack.seq };
     } catch (error) {
+      this.#stuck.failed(error);
       return { kind: faultOf(error, this.replicas), error };
     }
   }
@@ -219,11 +226,7 @@ export class Bucket {
    */
   async anotherLeader(): Promise<boolean> {
     if (this.replicas === 1) return false;
-    const answer = await this.#nc
-      .request(`$JS.API.STREAM.LEADER.STEPDOWN.${this.#stream}`, Empty, { timeout: API_MS })
-      .then((message) => message.json<{ readonly success?: boolean }>())
-      .catch(() => ({ success: false }));
-    if (answer.success !== true) return false;
+    if (!(await stepDown(this.#nc, this.#stream))) return false;
     await this.patiently(PATIENCE_MS, () => this.newest());
     return true;
   }

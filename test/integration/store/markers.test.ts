@@ -4,6 +4,7 @@ import { Bucket } from "../../../control/store/nats/bucket.ts";
 import { Records } from "../../../control/store/nats/records.ts";
 import { recordKey } from "../../../control/store/nats/keys.ts";
 import { State } from "../../../control/store/nats/state.ts";
+import { silentLog } from "../../../proto/kernel/log.ts";
 import { systemClock } from "../../../proto/runtime/system-clock.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { startNats } from "../../support/nats.ts";
@@ -17,6 +18,7 @@ test("a marker is erased ten minutes on, by its key: what was written there sinc
   const bucket = new Bucket({
     link: await nats.link(),
     clock: systemClock,
+    log: silentLog,
     name: "baton_test",
     only: null,
     told: null,
