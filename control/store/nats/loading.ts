@@ -7,7 +7,8 @@
  * fleet runs would take the rest away. A server that leads may itself have lost records (nats-server 2.9 after a full disk,
  * seen): when it is told of what is not there, another one is asked to lead, and all that one has is written once more.
  * What none of them has this controller may remember (memory.ts), also when they have gone back to an older head. The
- * rest is gone: whoever serves it is held (fleet/hold.ts), and says what to do.
+ * rest is gone: whoever serves it is held (fleet/hold.ts), and says what to do; a rollout of which a part is gone is
+ * gone, and its hosts are brought to what is stable.
  *
  * Errors  rejects when the bucket holds no head, or nothing whole could be read in `TRIES` tries.
  * Cost    one message a record; 10,000 hosts with their counts take about a second.
@@ -59,6 +60,8 @@ interface Read extends Omit<Loaded, "found" | "lost"> {
   readonly short: boolean;
   /** They do not come to the newest revision that the head speaks of: the same. */
   readonly unended: boolean;
+  /** Keys of hosts of rollouts. Who has a part of them can't go on with it: those rollouts are not in the state. */
+  readonly lacking: readonly string[];
 }
 
 interface Unread {
@@ -89,7 +92,7 @@ export async function load(from: Buckets, clock: Clock, heard: readonly Heard[],
   let holes = false;
   for (let moved = 0; ; moved++) {
     const loaded = await whole(from, clock, heard, memory);
-    const lost = "why" in loaded ? [] : loaded.state.lost();
+    const lost = "why" in loaded ? [] : [...loaded.state.lost(), ...loaded.lacking];
     const lacks = "why" in loaded ? [] : [...lost, ...loaded.remembered];
     const hole = "why" in loaded ? loaded.hole : !loaded.unended && (loaded.short || lacks.length > 0);
     if (hole && moved < MOVES && (await from.records.anotherLeader())) {
@@ -131,7 +134,7 @@ async function whole(from: Buckets, clock: Clock, heard: readonly Heard[], memor
     if (tried > 0) await sleep(clock, PAUSE_MS);
     try {
       read = await once(from, clock, heard, memory);
-      if (!("why" in read) && !read.short) return read;
+      if (!("why" in read) && !read.short && read.lacking.length === 0) return read;
     } catch (error) {
       // It has been waited for already.
       if (error instanceof Unended) return hole(error.message);
@@ -209,8 +212,7 @@ async function once(
   if (!recalls && memory.knows(first.meta)) {
     for (const key of memory.giveLasting(state, state.lost())) remembered.add(key);
   }
-  const missing = state.missing();
-  if (missing !== "") return hole(`${missing} can't be found`);
+  const lacking = state.dropPartial();
   for (const key of torn) if (state.record(key) === undefined) return hole(`the record ${key} is not whole`);
   const { meta } = last;
   state.seq = meta.seq;
@@ -218,8 +220,10 @@ async function once(
   state.id = meta.id;
   state.events.newest = Math.max(state.events.newest, meta.events);
   const kept = [...remembered].filter((key) => state.record(key) !== undefined);
-  const behind = 0;
-  return { state, records, head: last, newest: newest ?? state.apply(EMPTY), remembered: kept, short, unended, behind };
+  return {
+    ...{ state, records, head: last, newest: newest ?? state.apply(EMPTY), remembered: kept, behind: 0 },
+    ...{ short, unended, lacking },
+  };
 }
 
 /** All of it is written anew by whoever leads, and what is there besides goes. */
@@ -235,7 +239,7 @@ async function recalled(bucket: Bucket, clock: Clock, head: Head, state: State, 
   const { appended } = state;
   const newest: Applied = { touched: new Set(everyKey(state)), changes: [], appended, dropped: [] };
   const behind = state.seq - head.meta.seq;
-  return { state, records, head, newest, remembered: [], short: false, unended: false, behind };
+  return { state, records, head, newest, remembered: [], behind, short: false, unended: false, lacking: [] };
 }
 
 /** Answers the records that were sliced and could not be put together. */

@@ -137,13 +137,22 @@ export class State {
     }
   }
 
-  /** After the last batch was applied: what is still missing, "" when nothing is. */
-  missing(): string {
+  /**
+   * After the last batch was applied: rollouts of which not all is there are taken away, as nobody can go on with them.
+   * Answers the keys of what they lack.
+   */
+  dropPartial(): readonly string[] {
     this.#tracks = new Map();
-    for (const { rollout } of this.rollouts.values()) {
-      if (rollout.hosts.some((track: HostTrack | undefined) => track === undefined)) return `hosts of ${rollout.id}`;
+    const lacking: string[] = [];
+    for (const { rollout } of [...this.rollouts.values()]) {
+      const chunks = rollout.hosts.flatMap((track: HostTrack | undefined, i) =>
+        track === undefined ? [chunkOf(i)] : [],
+      );
+      if (chunks.length === 0) continue;
+      for (const chunk of new Set(chunks)) lacking.push(recordKey("tracks", rollout.id, chunk));
+      this.#drop(rollout.id, new Set());
     }
-    return "";
+    return lacking;
   }
 
   /** Keys of what others speak of, and what is not there: the servers that were asked have lost it. */

@@ -213,6 +213,22 @@ test("where others have committed since, only what never changes is had from mem
   await store.close();
 });
 
+test("hosts of a rollout that nobody has any more: it is gone, and somebody can lead", async () => {
+  await using nats = await startNats();
+  const { whole, manager } = await led(nats);
+  await lose(manager, recordKey("tracks", began.id, 0));
+  const store = await open(nats, "baton");
+  await store.raiseEpoch(2);
+  await expect(store.load()).rejects.toThrow("has lost records; another controller may remember them, and lead");
+  expect(await store.load()).toEqual({ ...whole, epoch: 2, rollouts: [], ledgers: [] });
+  expect(await store.commit(2, [on("settles")])).toMatchObject({ kind: "ok" });
+  expect(await store.commit(2, [on("settles")])).toMatchObject({ kind: "ok" });
+  await store.close();
+  const other = await open(nats, "baton");
+  expect((await other.load()).rollouts).toEqual([]);
+  await other.close();
+});
+
 test("of buckets that were deleted and made anew nothing is remembered", async () => {
   await using nats = await startNats();
   const { again, manager, said } = await led(nats);
