@@ -8,10 +8,15 @@
 import { existsSync, readFileSync } from "node:fs";
 import { homedir, hostname } from "node:os";
 import { join, resolve } from "node:path";
+import { setFlagsFromString } from "node:v8";
 import { pinoLog } from "../proto/runtime/pino-log.ts";
 import { systemClock, systemRandom } from "../proto/runtime/system-clock.ts";
 import { startController } from "./controller.ts";
 import { HELP, readOptions } from "./options.ts";
+
+// V8 lets the heap grow to some times what lives in it where memory is plenty: a change to 10,000 hosts would leave as much
+// garbage again beside them.
+setFlagsFromString("--heap-growing-percent=40");
 
 const STOPS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
