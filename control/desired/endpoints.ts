@@ -44,7 +44,7 @@ export function endpointsFor(
 /** It counts what it sends to this host; or has not said yet what it does for the service. */
 function maySendTo(host: string, gateway: HostView | undefined): boolean {
   const told = gateway?.lease === "live" && gateway.appliedHash !== "";
-  return !told || Object.hasOwn(gateway.endpointInFlight, host);
+  return !told || host in gateway.endpointInFlight;
 }
 
 /** Known to serve; or, after a start of the controller, not heard from yet: then it may well be serving. */

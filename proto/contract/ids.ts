@@ -11,14 +11,22 @@ import { LIMITS } from "./limits.ts";
 const NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 const LABEL_VALUE = /^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$/;
 
+/**
+ * What is known of services, hosts and versions is kept by name in plain objects, where `constructor` and its like are
+ * found without anybody having put them there: refused here, no reader has to think of it.
+ */
+const isFree = (text: string): boolean => !(text in Object.prototype);
+
 /** A service's or host's name: a DNS label (RFC 1123), lower case. */
-export const isName = (text: string): boolean => text.length <= LIMITS.nameLength && NAME.test(text);
+export const isName = (text: string): boolean => text.length <= LIMITS.nameLength && NAME.test(text) && isFree(text);
 
 /** `v2`, `1.4.0-rc.1`, a git sha, an image tag: letters, digits, `-`, `_` and `.`, a letter or digit at both ends. */
-export const isVersion = (text: string): boolean => text.length <= LIMITS.nameLength && LABEL_VALUE.test(text);
+export const isVersion = (text: string): boolean => isWord(text) && isFree(text);
 
-/** A label's value, as in Kubernetes: as a version, or empty. */
-export const isLabelValue = (text: string): boolean => text === "" || isVersion(text);
+/** A label's value, as in Kubernetes: letters, digits, `-`, `_` and `.`, a letter or digit at both ends; or empty. */
+export const isLabelValue = (text: string): boolean => text === "" || isWord(text);
+
+const isWord = (text: string): boolean => text.length <= LIMITS.nameLength && LABEL_VALUE.test(text);
 
 /** A label's key, as in Kubernetes: `name` or `dns.prefix/name`. */
 export function isLabelKey(text: string): boolean {
@@ -28,8 +36,8 @@ export function isLabelKey(text: string): boolean {
   return prefix.length <= 253 && prefix.split(".").every(isName) && isVersion(text.slice(slash + 1));
 }
 
-export const NAME_RULE = `lower-case letters, digits and "-", at most ${String(LIMITS.nameLength)}, a letter or digit at both ends`;
-export const VERSION_RULE = `letters, digits, "-", "_" and ".", at most ${String(LIMITS.nameLength)}, a letter or digit at both ends`;
+export const NAME_RULE = `lower-case letters, digits and "-", at most ${String(LIMITS.nameLength)}, a letter or digit at both ends, not "constructor"`;
+export const VERSION_RULE = `letters, digits, "-", "_" and ".", at most ${String(LIMITS.nameLength)}, a letter or digit at both ends, not "constructor" or its like`;
 
 /**
  * An instance's id, unique on its host: `shop-r2-0-1a2b`. `taken` says which ids the host has known; among 65,536 for

@@ -141,7 +141,7 @@ test.each([
   ],
   [
     "name: a b, sequential: { of: errors }",
-    'name: text "a b" is not a metric\'s name: letters, digits, "-", "_" and ".", at most 63, a letter or digit at both ends',
+    'name: text "a b" is not a metric\'s name: letters, digits, "-", "_" and ".", at most 63, a letter or digit at both ends, not "constructor" or its like',
   ],
   ["name: m, sequential: { of: errors }, interval: 1ms", "interval: expected a duration of at least 100ms, got 1ms"],
   ["name: m, sequential: { of: errors }, failurelimit: 1", "failurelimit: unknown key; did you mean failureLimit?"],

@@ -25,6 +25,12 @@ test("versions take shas, tags and semantic versions, and nothing that needs esc
   for (const no of ["/tier", "a/b/c", "A.com/x", ""]) expect(isLabelKey(no), no).toBe(false);
 });
 
+test("nothing is named as what every object has: what is known by name would find that", () => {
+  expect(isName("constructor")).toBe(false);
+  for (const no of Object.getOwnPropertyNames(Object.prototype)) expect(isVersion(no), no).toBe(false);
+  expect(isLabelValue("constructor")).toBe(true);
+});
+
 test("ids carry what they are of, and an instance's is one that its host has not known", () => {
   expect(instanceId("shop", 2, 0, seededRandom(1))).toMatch(/^shop-r2-0-[0-9a-f]{4}$/);
   expect(rolloutId("shop", 2, seededRandom(1))).toMatch(/^shop-r2-[0-9a-f]{6}$/);

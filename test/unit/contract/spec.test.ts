@@ -235,7 +235,7 @@ test.each([
   [
     "name: shop",
     "name: Shop",
-    '3:19: metadata.name: text "Shop" is not a name: lower-case letters, digits and "-", at most 63, a letter or digit at both ends',
+    '3:19: metadata.name: text "Shop" is not a name: lower-case letters, digits and "-", at most 63, a letter or digit at both ends, not "constructor"',
   ],
   ["version: v1", "version: 1.10", "5:12: spec.version: expected text such as v1, got number 1.1: put it in quotes"],
   ["  version: v1\n", "", "4:1: spec.version: missing; expected text such as v1"],

@@ -105,12 +105,6 @@ test("another controller keeps a host whose apps have crashed where the gateway 
   expect(endpoints(compile(crashed(said("gw", { lease: "unknown" }))))).toEqual(["a serving", "b serving"]);
 });
 
-test("a host that is named as what every object has is no endpoint for that", () => {
-  const name = "constructor";
-  const views = view(said("gw"), said(name, { instances: [instance(1, { state: "failed" })] }), said("b"));
-  expect(endpoints(compile(base({ hosts: [gateway, host(name), host("b")], views })))).toEqual(["b serving"]);
-});
-
 test("another controller drains what is to go out, as the one before would have", () => {
   const hosts = [gateway, host("a", { adminState: "drain" }), host("b")];
   const views = view(said("gw", { endpointInFlight: { a: 0, b: 0 } }), said("a"), said("b"));
