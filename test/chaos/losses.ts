@@ -80,7 +80,9 @@ export function blame(losses: readonly LossRecord[], strikes: readonly Strike[],
       const { mayCut } = FAULTS[fault.kind];
       const atGateway = around.gateways.has(victim);
       const by = `${fault.kind} of ${victim}`;
-      if (mayCut.includes("in-flight") && inFlight(loss, strike, stops)) {
+      // A connection that was never made had nothing in flight behind the gateway.
+      const reached = atGateway || !loss.cause.startsWith("connect");
+      if (mayCut.includes("in-flight") && reached && inFlight(loss, strike, stops)) {
         const unread = loss.bytesReceived === 0 && loss.atMs - loss.afterMs >= readUntil(strike, stops) - SLACK_MS;
         const own = atGateway && fault.kind === "kill-machine";
         return { loss, by, uncounted: own || untold(loss, strikes, around), unread };

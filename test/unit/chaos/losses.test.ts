@@ -50,6 +50,17 @@ test("a refused connection is a gateway's that has no keeper, until somebody lis
   expect(one({ ...refused, cause: "answer_cut" }, away).by).toBe("");
 });
 
+test("a connection that a dead gateway refuses is not a worker's that dies on a host meanwhile", () => {
+  const refused = loss(11_000, 11_001, { cause: "connect_refused", bytesReceived: 0, bytesSent: 0 });
+  const worker = strike("kill-worker", "host-1", 11_000);
+  const away = strike("kill-machine", "gateway-1", 10_000, 12_000);
+  expect(blame([refused], [away, worker], around)[0]).toMatchObject({
+    by: "kill-machine of gateway-1",
+    uncounted: true,
+  });
+  expect(one(refused, worker).by).toBe("");
+});
+
 test("what a dying reader was sent is unread; what it had for long is not", () => {
   const struck = strike("kill-worker", "host-2", 10_000);
   expect(one(loss(9_950, 10_100, { bytesReceived: 0 }), struck).unread).toBe(true);
