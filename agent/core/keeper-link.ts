@@ -55,6 +55,8 @@ export class KeeperLink {
   readonly deadWorkers = new Map<number, DeadWorker>();
   /** Workers of a keeper that was killed still route what they carry, by a table that is not this core's. */
   leftovers: boolean;
+  /** As this core started, the core of a keeper that was killed was still there. */
+  readonly coreLeft: boolean;
   readonly #channel: Channel;
   /** Apart from `workers`: a worker's word may come before the keeper's about it. */
   readonly #applied = new Map<number, number>();
@@ -68,6 +70,7 @@ export class KeeperLink {
     this.options = start.options;
     this.boot = start.boot;
     this.leftovers = start.leftovers;
+    this.coreLeft = start.coreLeft;
     for (const listener of start.listeners) this.listeners.set(listener.name, listener);
     for (const worker of start.workers) this.workers.set(worker.id, { ...worker, applied: -1 });
     for (const process of start.processes) this.processes.set(process.spec.id, process);

@@ -196,6 +196,7 @@ export class Keeper {
       listeners: this.#listeners.list(),
       workers: this.#generations.states(),
       leftovers: this.#leftovers.workers,
+      coreLeft: this.#leftovers.core,
       deadWorkers: [...this.#dead.values()],
       processes: this.#apps.states(),
       table: this.#generations.table,

@@ -81,6 +81,11 @@ export class Leftovers {
     return this.#all.some(({ kind }) => kind === "worker");
   }
 
+  /** It has the ports that it listened on for as long as it takes to end: long, when it is frozen. */
+  get core(): boolean {
+    return this.#all.some(({ kind }) => kind === "core");
+  }
+
   /**
    * Workers have closed their listeners when they lost their keeper, and may finish what they carry while the new
    * generation already serves.

@@ -144,6 +144,8 @@ export type KeeperToCore =
       readonly workers: readonly WorkerState[];
       /** Workers of a keeper that was killed still carry what they had, until `leftovers-gone`. */
       readonly leftovers: boolean;
+      /** The core of a keeper that was killed may still have the admin server's port. */
+      readonly coreLeft: boolean;
       /** Statistics files of workers that ended, not yet taken in by a core. */
       readonly deadWorkers: readonly DeadWorker[];
       readonly processes: readonly ProcessState[];

@@ -4,7 +4,8 @@
  *
  * Beyond loopback  only with a token file, and then everything but /healthz and /readyz wants `Authorization: Bearer`.
  * Browsers         a page from elsewhere may not drain an agent on loopback: no `Origin` on POST, no foreign `Host`.
- * Errors           an address in use ends an agent that is just starting, with one line; later on it is tried again.
+ * Errors           an address in use ends an agent that is just starting, with one line; later on, and while an agent
+ *                  that was killed may not have let go of it, it is tried again.
  */
 import { createHash, randomUUID, timingSafeEqual } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -64,8 +65,8 @@ export class Admin {
     this.#server.maxConnections = 256;
   }
 
-  /** `listening`: told as soon as it does. */
-  listen(listening: () => void = () => undefined): void {
+  /** `begin`: told when the agent may begin: it listens, or is not waited for. */
+  listen(begin: () => void = () => undefined): void {
     const { core, log, clock } = this.#options;
     const { admin, tokenFile } = core.link.options;
     const at = formatHostPort(admin.host, admin.port);
@@ -74,25 +75,29 @@ export class Admin {
       return;
     }
     const kept = admin.port === 0 ? core.keptPort("admin") : 0;
-    this.#server.once("error", (error: NodeJS.ErrnoException) => {
-      const why = error.code === "EADDRINUSE" ? "the port is in use by another process" : error.message;
-      if (kept > 0 || !core.first) {
-        log.warn({ why }, "admin: can't listen yet");
-        if (kept > 0) core.keepPort("admin", 0);
-        this.#retry = clock.after(kept > 0 ? 0 : RETRY_MS, () => this.listen(listening));
-        return;
-      }
-      core.fail([`--admin ${at}: ${why}`]);
-    });
-    this.#server.listen({ host: admin.host, port: admin.port === 0 ? kept : admin.port }, () => {
+    const listening = (): void => {
       this.#server.removeAllListeners("error");
       this.#server.on("error", (error) => log.warn({ err: error }, "admin"));
       const address = this.#server.address();
       const port = typeof address === "object" && address !== null ? address.port : admin.port;
       if (admin.port === 0) core.keepPort("admin", port);
       log.info({ port }, `admin on http://${formatHostPort(admin.host, port)}`);
-      listening();
+      begin();
+    };
+    this.#server.once("error", (error: NodeJS.ErrnoException) => {
+      this.#server.off("listening", listening);
+      const why = error.code === "EADDRINUSE" ? "the port is in use by another process" : error.message;
+      if (kept > 0 || !core.first || core.link.coreLeft) {
+        log.warn({ why }, "admin: can't listen yet");
+        // The core before may be frozen: what its host serves is not to wait for that.
+        if (core.link.coreLeft) begin();
+        if (kept > 0) core.keepPort("admin", 0);
+        this.#retry = clock.after(kept > 0 ? 0 : RETRY_MS, () => this.listen(begin));
+        return;
+      }
+      core.fail([`--admin ${at}: ${why}`]);
     });
+    this.#server.listen({ host: admin.host, port: admin.port === 0 ? kept : admin.port }, listening);
   }
 
   close(): void {

@@ -4,7 +4,9 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { StaticAgent, document } from "../../support/core/static-agent.ts";
+import { freePort } from "../../../control/cli/up/ports.ts";
+import { StaticAgent, document, fetchText } from "../../support/core/static-agent.ts";
+import { gone } from "../../support/keeper/agent.ts";
 import { startClients } from "../../support/keeper/steady-client.ts";
 import { until } from "../../support/processes.ts";
 
@@ -104,6 +106,34 @@ test("the core is killed: apps and traffic go on untouched, the next core has th
   expect(failures).toEqual([]);
   const { traffic } = await agent.json<{ traffic: { completed: number }[] }>("/report");
   expect(traffic.reduce((sum, { completed }) => sum + completed, 0)).toBe(answered);
+});
+
+// Found by chaos: a keeper was killed on a host that stood still; the next agent found its admin port taken by the core
+// before, gave up, and ended the apps that were still carrying requests.
+test("a keeper is killed while its core is frozen: the next agent serves, and has the admin port when that one is gone", async () => {
+  await using agent = new StaticAgent();
+  const admin = `127.0.0.1:${String(freePort(0))}`;
+  agent.write(document());
+  const before = agent.launch(["--admin", admin]);
+  await agent.adminAgain();
+  await agent.ready();
+  const port = await agent.port();
+  const [core] = childrenOf(before.pid, "baton-core");
+  process.kill(core!, "SIGSTOP");
+  try {
+    process.kill(before.pid, "SIGKILL");
+    await gone(before.pid); // its output stays open: the core has it too
+    const next = agent.launch(["--admin", admin]);
+    await next.line(/admin: can't listen yet/);
+    await next.line(/"msg":"serving"/);
+    await until("it answers", async () => (await fetchText(port, "/", "GET")).status === 200);
+  } finally {
+    process.kill(core!, "SIGCONT");
+  }
+  await agent.adminAgain();
+  await agent.ready();
+  expect((await agent.ask()).text).toMatch(/^v1 /);
+  expect(agent.process.lines.filter(({ text }) => text.includes("admin on"))).toHaveLength(1);
 });
 
 test("a worker is killed: what it had in flight is on record by name, and only that", async () => {

@@ -179,6 +179,7 @@ export class ScriptedKeeper implements Disposable {
         listeners: [...this.listeners.values()],
         workers: [...this.workers.values()],
         leftovers: this.leftovers,
+        coreLeft: false,
         deadWorkers: [...this.dead.values()],
         processes: [...this.processes.values()],
         table: this.table,

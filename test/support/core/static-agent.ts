@@ -127,7 +127,7 @@ export class StaticAgent implements AsyncDisposable {
   }
 }
 
-function fetchText(port: number, path: string, method: string): Promise<{ status: number; text: string }> {
+export function fetchText(port: number, path: string, method: string): Promise<{ status: number; text: string }> {
   return new Promise((done, fail) => {
     const sent = request({ host: "127.0.0.1", port, path, method, agent: false }, (response) => {
       let text = "";
