@@ -299,6 +299,7 @@ export class Loop {
 
   async #judgeLosses(): Promise<void> {
     const { fleet, books, clock } = this.#options;
+    if (this.#stopped) return; // in mid-round: nothing is heard any more that would explain anything
     const judged = books.settle(clock.monotonic(), (name) => fleet.silent(name));
     if (judged.length === 0) return;
     const { log } = this.#options;

@@ -235,11 +235,12 @@ export class Fleet {
 
   /**
    * Whether nothing is heard of a host at the moment, though its lease still runs: a way may be cut with its stream open,
-   * and whoever has just come back has yet to say what happened.
+   * and whoever has just come back has yet to say what happened. And a lease that has run out is told at the next sweep:
+   * until then it explains nothing.
    */
   silent(name: string): boolean {
     const agent = this.#agents.get(name);
-    if (agent === undefined || this.leaseOf(agent) === "lost") return false;
+    if (agent === undefined || (agent.lease === "lost" && this.leaseOf(agent) === "lost")) return false;
     const since = this.#options.clock.monotonic() - (agent.heardAt ?? this.#startedAt);
     return agent.session === null || !agent.reportedInSession || since > this.#soonMs;
   }
