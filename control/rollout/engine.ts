@@ -7,7 +7,7 @@
  *
  * Errors  none: a plan that would break an invariant is not returned; the rollout pauses and names it instead.
  */
-import type { HostDesire, HostTrack, Rollout } from "../model/rollout.ts";
+import type { HostDesire, Rollout } from "../model/rollout.ts";
 import { rollBack, turnBack } from "./back.ts";
 import { Draft } from "./draft.ts";
 import { finish, rollOn } from "./forward.ts";
@@ -15,6 +15,7 @@ import { halt } from "./halt.ts";
 import { observe } from "./observe.ts";
 import { stickyOf } from "./program.ts";
 import { settle } from "./settle.ts";
+import { takeOver } from "./take-over.ts";
 import { tracksFor } from "./tracks.ts";
 import type { Beginning, Context, Decision } from "./types.ts";
 import { ended, versionName } from "./words.ts";
@@ -133,15 +134,4 @@ function decide(draft: Draft): void {
     case "superseded":
       return;
   }
-}
-
-/** A new controller knows nothing yet: no deadline of the old one's may pass in its name (I5). */
-function takeOver(draft: Draft): void {
-  const { now, epoch } = draft.context;
-  draft.set({ epoch, progressAtMs: now });
-  for (const track of draft.rollout.hosts) {
-    const restarted: Partial<HostTrack> = track.stage === "starting" ? { sinceMs: now } : {};
-    draft.track(track.host, { ...restarted, unhealthyAtMs: 0 });
-  }
-  draft.note("TakenOver", `a controller with epoch ${epoch} goes on with it`);
 }

@@ -1,7 +1,9 @@
 import { describe as group, expect, test } from "vitest";
 import { desires } from "../../../control/rollout/engine.ts";
+import type { AnalysisRun, MetricRun } from "../../../control/model/analysis.ts";
 import { describe, exitCodeOf, phaseOf } from "../../../control/rollout/describe.ts";
 import { slots } from "../../../control/rollout/window.ts";
+import { DRAIN_MS } from "../../sim/model/revisions.ts";
 import { Bench, instance } from "./bench.ts";
 
 const count = (value: number) => ({ kind: "count", value }) as const;
@@ -98,6 +100,44 @@ group("no news is no news (I5)", () => {
     bench.after(3_600_000);
     expect(bench.rollout.stage.kind).toBe("step");
     expect(bench.track("a").stage).toBe("starting");
+  });
+
+  // Found by chaos: a controller started while its clock was an hour ahead; the next one kept the old version warm for that hour.
+  test("what a controller saw begin whose clock was ahead is counted from when the next one takes over", () => {
+    const bench = shifted();
+    const metric: MetricRun = {
+      ...{ name: "errors", phase: "running", message: "", evidence: null, since: {} },
+      nextAtMs: bench.now + 7_000,
+      counts: { successful: 1, failed: 0, inconclusive: 0, error: 0, consecutiveErrors: 0 },
+      recent: [{ number: 1, atMs: bench.now - 3_000, value: 0, verdict: "successful", message: "" }],
+    };
+    const spec = { metrics: [], durationMs: 0 } as unknown as AnalysisRun["spec"];
+    const run: AnalysisRun = {
+      ...{ id: "background", spec, phase: "successful", message: "" },
+      ...{ startedAtMs: bench.now - 5_000, endedAtMs: bench.now, metrics: [metric] },
+    };
+    bench.rollout = { ...bench.rollout, analyses: [run] };
+    bench.epoch = 2;
+    bench.now -= 500_000;
+    bench.step();
+    const { now } = bench;
+    expect(bench.rollout.analyses[0]).toMatchObject({ startedAtMs: now, endedAtMs: now });
+    expect(bench.rollout.analyses[0]?.metrics[0]).toMatchObject({ nextAtMs: now + 10_000, recent: [{ atMs: now }] });
+    bench.runs("a", instance(1, { state: "draining" }), instance(2)).after(2_000);
+    expect(modes(bench, "a")).toEqual(["2 serving"]);
+    bench.runs("a", instance(2)).rest();
+    expect(bench.track("a").stage).toBe("done");
+  });
+
+  test("no drain is cut because the clock of the controller before was behind", () => {
+    const bench = shifted()
+      .runs("a", instance(1, { state: "draining", inFlight: 1 }), instance(2))
+      .rest();
+    bench.epoch = 2;
+    bench.after(3_600_000);
+    expect(modes(bench, "a")).toEqual(["1 draining", "2 serving"]);
+    bench.after(DRAIN_MS);
+    expect(modes(bench, "a")).toEqual(["2 serving"]);
   });
 
   test("hosts that have not reported yet are waited for, and nothing they run is changed", () => {
