@@ -133,7 +133,7 @@ function atHost(
   known: ReadonlyMap<number, Revision>,
   view: FleetView | undefined,
 ): Omit<AssignedService, "name" | "rollout"> {
-  const asked = keepServing(desire.revisions, view?.hosts[agent.name], known);
+  const asked = keepServing(desire, view?.hosts[agent.name], known);
   // A host that was found serving something else is first brought to what it is asked; only then is there a split.
   const split = asked === desire.revisions ? standIn(desire.split, asked, view?.hosts[agent.name]) : null;
   // While both serve, the face stays the one that clients know: that of the version before.

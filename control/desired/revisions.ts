@@ -15,11 +15,19 @@ export const isReady = (instance: InstanceView): boolean =>
  * A host may be found serving something else than it is asked for: it was lost while the fleet moved on, or its last
  * rollout failed there. Then what serves goes on serving, and what it should serve is started beside it; once that is
  * ready, the other is no longer named, and its agent drains and stops it. Stands on reports alone, so a silent host is
- * asked for the plain state (I1, I5).
+ * asked for the plain state (I1, I5). A target that is ready stands for nothing as long as it is given a share only: the
+ * rest of the traffic is another's.
  */
-export function keepServing(asked: Asked, view: HostView | undefined, known: ReadonlyMap<number, Revision>): Asked {
+export function keepServing(
+  { revisions: asked, split }: Pick<HostDesire, "revisions" | "split">,
+  view: HostView | undefined,
+  known: ReadonlyMap<number, Revision>,
+): Asked {
   if (view?.lease !== "live") return asked;
-  const serving = asked.filter((entry) => entry.mode === "serving").map((entry) => entry.revision);
+  const carries = (revision: number): boolean => split === null || split.weight === WHOLE || revision !== split.target;
+  const serving = asked
+    .filter(({ revision, mode }) => mode === "serving" && carries(revision))
+    .map(({ revision }) => revision);
   if (serving.length === 0) return asked;
   const ready = view.instances.filter(isReady).map((instance) => instance.revision);
   if (ready.some((revision) => serving.includes(revision))) return asked;

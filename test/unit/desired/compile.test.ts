@@ -170,6 +170,23 @@ test("a host found serving another revision keeps it until the right one is read
   expect(behind([instance(1, { state: "failed" })])).toEqual(["2 serving 10000"]);
 });
 
+// Found by the simulation, seed 51011: the host was lost in the rollout before, and its version was never ready there.
+test("a target that has a share only does not take the place of what a host was found serving", () => {
+  const share = (weight: number) => {
+    const split = { target: 3, weight, sticky: null, routes: [], mirrors: [] };
+    const revisions: HostDesire["revisions"] = [
+      { revision: 2, mode: "serving" },
+      { revision: 3, mode: "serving" },
+    ];
+    const instances = [instance(1), instance(2, { state: "starting" }), instance(3, { state: "ready" })];
+    const desires = new Map([["shop", [{ host: "a", revisions, routed: true, split }]]]);
+    const input = base({ revisions: [spec(1), spec(2), spec(3)], desires, views: view(said("a", { instances })) });
+    return at(compile(input), "a").revisions.map((r) => `${r.revision} ${r.mode} ${r.weight}`);
+  };
+  for (const weight of [0, 2_000]) expect(share(weight)).toEqual(["1 serving 10000", "2 standby 0", "3 standby 0"]);
+  expect(share(10_000)).toEqual(["2 serving 0", "3 serving 10000"]);
+});
+
 test("in a rollout the desires are the word, and the gateway keeps the stable revision's face until it is promoted", () => {
   const desires: HostDesire[] = [
     {
