@@ -7,9 +7,13 @@
  *
  * How far a clock was behind can't be told from a rollout: what was only waited for (a bake, a pause) may end sooner.
  */
+import { formatDuration } from "../../proto/contract/units.ts";
 import type { AnalysisRun, MetricRun } from "../model/analysis.ts";
-import type { HostTrack } from "../model/rollout.ts";
+import type { HostTrack, Rollout } from "../model/rollout.ts";
 import type { Draft } from "./draft.ts";
+
+/** Clocks that are kept in step differ by less. */
+const TOLD_MS = 1_000;
 
 export function takeOver(draft: Draft): void {
   const { now, epoch } = draft.context;
@@ -25,7 +29,18 @@ export function takeOver(draft: Draft): void {
     analyses: rollout.analyses.map((run) => runAsOf(run, now)),
   });
   for (const track of rollout.hosts) draft.track(track.host, trackAsOf(track, now));
-  draft.note("TakenOver", `a controller with epoch ${epoch} goes on with it`);
+  const ahead = aheadMs(rollout, now);
+  const clock =
+    ahead < TOLD_MS
+      ? ""
+      : `; the clock of the one before was ahead by ${formatDuration(Math.floor(ahead / 1_000) * 1_000)} or more`;
+  draft.note("TakenOver", `a controller with epoch ${epoch} goes on with it${clock}`);
+}
+
+function aheadMs({ progressAtMs, step, hosts }: Rollout, now: number): number {
+  const latest = (sum: number, track: HostTrack): number =>
+    Math.max(sum, track.sinceMs, track.servesSinceMs, track.healthyAtMs);
+  return hosts.reduce(latest, Math.max(progressAtMs, step.sinceMs, step.confirmedAtMs)) - now;
 }
 
 function trackAsOf(track: HostTrack, now: number): Partial<HostTrack> {
