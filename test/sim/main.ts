@@ -1,27 +1,47 @@
-/**
- * The simulation from the command line: so many seeds, so many rollouts each.
- *
- *   node test/sim/main.ts --seeds 1000 --rollouts 100            # the whole of it
- *   node test/sim/main.ts --seed 4711 --rollouts 100             # one seed, as it was
- *   node test/sim/main.ts --seed 4711 --rollouts 100 --tell      # with what each rollout was made of
- *
- * Exit  0 nothing was found, 1 something was (its seed, its journal and how to replay it are printed), 2 wrong usage.
- */
+/** The simulation from the command line: so many seeds, so many rollouts each. */
 import { parseArgs } from "node:util";
 import { runCampaign } from "./model/campaign.ts";
 
 const PROGRESS_MS = 10_000;
+const HELP = `Rollouts in a simulated fleet with faults; what is true there is held against what Baton promises.
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string" },
-    seed: { type: "string", default: "1" },
-    rollouts: { type: "string", default: "100" },
-    largest: { type: "string", default: "1000" },
-    tell: { type: "boolean", default: false },
-    "keep-going": { type: "boolean", default: false },
-  },
-});
+  npm run sim -- [options]
+
+  --seed N        the first seed: all chance there is                  (1)
+  --seeds N       so many, one after the other                         (1)
+  --rollouts N    so many in each                                      (100)
+  --largest N     hosts of the largest fleet                           (1000)
+  --tell          says what each rollout is made of
+  --keep-going    goes on after a finding
+  --help
+
+Exit: 0 nothing was found; 1 something was (its seed, its journal and how to replay it are printed); 2 wrong usage.
+`;
+
+const OPTIONS = {
+  seeds: { type: "string" },
+  seed: { type: "string", default: "1" },
+  rollouts: { type: "string", default: "100" },
+  largest: { type: "string", default: "1000" },
+  tell: { type: "boolean", default: false },
+  "keep-going": { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+} as const;
+
+function given() {
+  try {
+    return parseArgs({ options: OPTIONS }).values;
+  } catch (error) {
+    process.stderr.write(`sim: ${(error as Error).message}; see npm run sim -- --help\n`);
+    process.exit(2);
+  }
+}
+
+const values = given();
+if (values.help) {
+  process.stdout.write(HELP);
+  process.exit(0);
+}
 const first = Number(values.seed);
 const seeds = Number(values.seeds ?? "1");
 const rollouts = Number(values.rollouts);
