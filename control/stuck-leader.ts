@@ -56,6 +56,22 @@ export class StuckLeader {
   }
 }
 
+/** One a stream, for as long as this process is: stores are opened and closed while a server is stuck. */
+export class StuckLeaders {
+  readonly #o: Omit<StuckLeaderOptions, "stream">;
+  readonly #known = new Map<string, StuckLeader>();
+
+  constructor(options: Omit<StuckLeaderOptions, "stream">) {
+    this.#o = options;
+  }
+
+  of(stream: string): StuckLeader {
+    const known = this.#known.get(stream) ?? new StuckLeader({ ...this.#o, stream });
+    this.#known.set(stream, known);
+    return known;
+  }
+}
+
 /** Asks for another server to lead it. False: there is no other, or it may not be asked for. */
 export async function stepDown(connection: NatsConnection, stream: string): Promise<boolean> {
   const subject = `$JS.API.STREAM.LEADER.STEPDOWN.${stream}`;

@@ -23,6 +23,7 @@ import { openReplica } from "../replica.ts";
 import { Serial } from "../serial.ts";
 import { Memory } from "../store/nats/memory.ts";
 import { openNatsStore } from "../store/nats/open.ts";
+import { StuckLeaders } from "../stuck-leader.ts";
 import type { Store } from "../store/store.ts";
 import { openTerm } from "../term.ts";
 import type { OtherSessions } from "../term.ts";
@@ -61,6 +62,7 @@ export class Cluster {
   #desk: Desk | null = null;
   #store: Store | null = null;
   readonly #memory = new Memory();
+  #stuck: StuckLeaders | undefined;
   /** It is to be made anew, whatever its role. */
   #stale = false;
   #unanswer: (() => void) | null = null;
@@ -206,7 +208,8 @@ export class Cluster {
   async #open(role: "leader" | "follower", link: NatsLink): Promise<Desk> {
     const { clock, log } = this.#ground;
     const ground = this.#ground;
-    const store = await openNatsStore({ link, names: this.#names, clock, log, memory: this.#memory });
+    const stuck = (this.#stuck ??= new StuckLeaders({ link, clock, log }));
+    const store = await openNatsStore({ link, names: this.#names, clock, log, memory: this.#memory, stuck });
     this.#store = store;
     const sessions = (leading: boolean) => (session: SessionOptions & { readonly epoch: () => number }) =>
       this.#sessions(link, leading, session);

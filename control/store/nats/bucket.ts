@@ -13,7 +13,8 @@ import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { sleep } from "../../../proto/kernel/clock.ts";
 import type { Clock, Millis } from "../../../proto/kernel/clock.ts";
 import type { Log } from "../../../proto/kernel/log.ts";
-import { StuckLeader, stepDown } from "../../stuck-leader.ts";
+import { stepDown } from "../../stuck-leader.ts";
+import type { StuckLeader, StuckLeaders } from "../../stuck-leader.ts";
 import { StoreUnusable } from "../store.ts";
 import { faultOf, isPassing } from "./errors.ts";
 import type { Fault } from "./errors.ts";
@@ -61,6 +62,7 @@ export interface BucketOptions extends Shape {
   readonly link: NatsLink;
   readonly clock: Clock;
   readonly log: Log;
+  readonly stuck: StuckLeaders;
 }
 
 export class Bucket {
@@ -85,7 +87,7 @@ export class Bucket {
     this.#stream = `KV_${this.name}`;
     this.#prefix = `$KV.${this.name}.`;
     this.#js = options.link.connection.jetstream({ timeout: ATTEMPT_MS });
-    this.#stuck = new StuckLeader({ ...options, stream: this.#stream });
+    this.#stuck = options.stuck.of(this.#stream);
   }
 
   get #nc(): NatsConnection {

@@ -10,6 +10,7 @@ import type { NatsNames } from "../../../proto/contract/nats.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import type { Clock } from "../../../proto/kernel/clock.ts";
 import type { Log } from "../../../proto/kernel/log.ts";
+import { StuckLeaders } from "../../stuck-leader.ts";
 import { Bucket } from "./bucket.ts";
 import { HEAD } from "./keys.ts";
 import { Memory } from "./memory.ts";
@@ -23,12 +24,15 @@ export interface OpenNatsStore {
   readonly log: Log;
   /** What the stores that were opened before knew. */
   readonly memory?: Memory;
+  /** Where they waited for answers. */
+  readonly stuck?: StuckLeaders;
 }
 
 export async function openNatsStore(options: OpenNatsStore): Promise<NatsBackedStore> {
   const { storeBucket, headBucket, storeHead } = options.names;
-  const records = new Bucket({ ...options, name: storeBucket, only: null, told: null });
-  const head = new Bucket({ ...options, name: headBucket, only: HEAD, told: storeHead });
+  const of = { ...options, stuck: options.stuck ?? new StuckLeaders(options) };
+  const records = new Bucket({ ...of, name: storeBucket, only: null, told: null });
+  const head = new Bucket({ ...of, name: headBucket, only: HEAD, told: storeHead });
   const store = new NatsStore({ memory: new Memory(), ...options, head, records, writer: nuid.next() });
   try {
     await store.prepare();

@@ -125,71 +125,79 @@ test("no room in JetStream: the change is refused with the reason, what runs goe
   expect(done.stage).toBe("Succeeded");
 }, 120_000);
 
-test("the store's bucket is deleted by hand: it is said, agents are left as they are, and applying again goes on from there", async () => {
-  await using nats = await startNats();
-  await using several = await Several.start(nats, 2);
-  const { leader, followers } = await several.settled();
-  await using one = new FakeAgent({ controller: leader.grpc, host: "host-1" });
-  await using two = new FakeAgent({ controller: followers[0]!.grpc, host: "host-2" });
-  for (const agent of [one, two]) await until("welcomed", () => agent.welcomes.length > 0, LONG);
-  await leader.client.apply(shopDocument("v1"));
-  await leader.client.rolloutWhen("v1 is out", (v) => v.ended, LONG);
-  const sent = Math.min(...[one, two].map(({ assignments }) => assignments.length));
+test.each([
+  ["the records are", [names.storeBucket]],
+  ["the whole store is", [names.headBucket, names.storeBucket]],
+])(
+  "%s deleted by hand: it is said, agents are left as they are, and applying again goes on from there",
+  async (_, gone) => {
+    await using nats = await startNats();
+    await using several = await Several.start(nats, 2);
+    const { leader, followers } = await several.settled();
+    await using one = new FakeAgent({ controller: leader.grpc, host: "host-1" });
+    await using two = new FakeAgent({ controller: followers[0]!.grpc, host: "host-2" });
+    for (const agent of [one, two]) await until("welcomed", () => agent.welcomes.length > 0, LONG);
+    await leader.client.apply(shopDocument("v1"));
+    await leader.client.rolloutWhen("v1 is out", (v) => v.ended, LONG);
+    const sent = Math.min(...[one, two].map(({ assignments }) => assignments.length));
 
-  const link = await nats.link();
-  await (await link.connection.jetstreamManager()).streams.delete(`KV_${names.storeBucket}`);
-  // It comes to light with the next change; where there is traffic, counts are stored every two seconds.
-  let changes = 0;
-  await until("a change is refused", () => {
-    const change = changes++ % 2 === 0 ? Api.drain : Api.undrain;
-    return leader.client.call(change, { host: "host-1", actor: "ann" }).then(
-      () => false,
-      (error: unknown) => (error as Error).message.includes("is gone from NATS"),
+    const link = await nats.link();
+    const manager = await link.connection.jetstreamManager();
+    for (const bucket of gone) await manager.streams.delete(`KV_${bucket}`);
+    // It comes to light with the next change; where there is traffic, counts are stored every two seconds.
+    let changes = 0;
+    await until("a change is refused", () => {
+      const change = changes++ % 2 === 0 ? Api.drain : Api.undrain;
+      return leader.client.call(change, { host: "host-1", actor: "ann" }).then(
+        () => false,
+        (error: unknown) => (error as Error).message.includes("is gone from NATS"),
+      );
+    });
+    let now = leader;
+    await until(
+      "a controller leads on an empty store",
+      async () => {
+        for (const member of [leader, ...followers]) {
+          if ((await member.info()).role !== "leader") continue;
+          now = member;
+          const { services } = await member.client.call(Api.listServices, {});
+          return services.length === 0;
+        }
+        return false;
+      },
+      LONG,
     );
-  });
-  let now = leader;
-  await until(
-    "a controller leads on an empty store",
-    async () => {
-      for (const member of [leader, ...followers]) {
-        if ((await member.info()).role !== "leader") continue;
-        now = member;
-        const { services } = await member.client.call(Api.listServices, {});
-        return services.length === 0;
-      }
-      return false;
-    },
-    LONG,
-  );
-  await until(
-    "the agents are held",
-    async () => {
-      const { hosts } = await now.client.call(Api.listHosts, {});
-      return hosts.length === 2 && hosts.every(({ syncReason }) => syncReason.includes("it is left as it is"));
-    },
-    LONG,
-  );
-  for (const { assignments } of [one, two]) {
-    // A change that was under way may still have gone out; nothing that takes the service away.
-    const whole = assignments.slice(sent).every(({ services }) => services[0]?.revisions.length === 1);
-    expect(whole).toBe(true);
-  }
-  expect(one.instances.map(({ version, state }) => [version, state])).toEqual([["v1", "serving"]]);
-  const said: Event[] = [];
-  const events = now.client.stream(Api.events, { follow: true, service: "", limit: 0, afterSeq: 0n });
-  events.on("data", (event: Event) => void said.push(event)).on("error", () => undefined);
-  await until("it is told", () => said.some(({ kind }) => kind === "store_empty"));
-  events.cancel();
+    await until(
+      "the agents are held",
+      async () => {
+        const { hosts } = await now.client.call(Api.listHosts, {});
+        return hosts.length === 2 && hosts.every(({ syncReason }) => syncReason.includes("it is left as it is"));
+      },
+      LONG,
+    );
+    for (const { assignments } of [one, two]) {
+      // A change that was under way may still have gone out; nothing that takes the service away.
+      const whole = assignments.slice(sent).every(({ services }) => services[0]?.revisions.length === 1);
+      expect(whole).toBe(true);
+    }
+    expect(one.instances.map(({ version, state }) => [version, state])).toEqual([["v1", "serving"]]);
+    const said: Event[] = [];
+    const events = now.client.stream(Api.events, { follow: true, service: "", limit: 0, afterSeq: 0n });
+    events.on("data", (event: Event) => void said.push(event)).on("error", () => undefined);
+    await until("it is told", () => said.some(({ kind }) => kind === "store_empty"));
+    events.cancel();
 
-  // What serves already is taken on as it is.
-  await now.client.apply(shopDocument("v1"));
-  await until(
-    "in sync again",
-    async () => {
-      const { hosts } = await now.client.call(Api.listHosts, {});
-      return hosts.length === 2 && hosts.every(({ sync }) => sync === "SYNCED");
-    },
-    LONG,
-  );
-  expect(one.instances.map(({ version, state }) => [version, state])).toEqual([["v1", "serving"]]);
-}, 120_000);
+    // What serves already is taken on as it is.
+    await now.client.apply(shopDocument("v1"));
+    await until(
+      "in sync again",
+      async () => {
+        const { hosts } = await now.client.call(Api.listHosts, {});
+        return hosts.length === 2 && hosts.every(({ sync }) => sync === "SYNCED");
+      },
+      LONG,
+    );
+    expect(one.instances.map(({ version, state }) => [version, state])).toEqual([["v1", "serving"]]);
+  },
+  120_000,
+);

@@ -3,6 +3,7 @@ import type { JetStreamManager, StreamAPI } from "nats";
 import { expect, test } from "vitest";
 import type { NatsBackedStore } from "../../../control/store/nats/nats-store.ts";
 import { openNatsStore } from "../../../control/store/nats/open.ts";
+import { StoreUnsure } from "../../../control/store/store.ts";
 import type { Change } from "../../../control/store/store.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { natsNames } from "../../../proto/contract/nats.ts";
@@ -87,7 +88,12 @@ test("a bucket deleted while it is used fails commits, tells followers, and is m
   await until("what comes next is heard", () => heard.batches.at(-1)?.changes.length === 1);
 
   await jsm.streams.delete("KV_baton_baton_store_head");
-  await expect(store.commit(4, [on("c")])).rejects.toThrow(/^the bucket baton_baton_store_head is gone from NATS/);
+  const failed: unknown = await store.commit(4, [on("c")]).catch((error: unknown) => error);
+  expect(failed).toBeInstanceOf(StoreUnsure); // whoever leads is to load anew
+  expect(failed).toHaveProperty(
+    "message",
+    expect.stringMatching(/^the bucket baton_baton_store_head is gone from NATS/),
+  );
   await expect(store.load()).rejects.toThrow(/holds records and .* no head/);
   await jsm.streams.delete("KV_baton_baton_store");
   expect(await store.load()).toMatchObject({ epoch: 0, hosts: [] });

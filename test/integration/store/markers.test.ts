@@ -1,6 +1,7 @@
 /** Records that are taken away leave markers in the bucket, and those go after a while. */
 import { expect, test } from "vitest";
 import { Bucket } from "../../../control/store/nats/bucket.ts";
+import { StuckLeaders } from "../../../control/stuck-leader.ts";
 import { Records } from "../../../control/store/nats/records.ts";
 import { recordKey } from "../../../control/store/nats/keys.ts";
 import { State } from "../../../control/store/nats/state.ts";
@@ -15,10 +16,10 @@ const mine = (): Promise<boolean> => Promise.resolve(true);
 
 test("a marker is erased ten minutes on, by its key: what was written there since stays, and so does all else", async () => {
   await using nats = await startNats();
+  const ambient = { link: await nats.link(), clock: systemClock, log: silentLog };
   const bucket = new Bucket({
-    link: await nats.link(),
-    clock: systemClock,
-    log: silentLog,
+    ...ambient,
+    stuck: new StuckLeaders(ambient),
     name: "baton_test",
     only: null,
     told: null,

@@ -3,6 +3,7 @@ import { NatsError } from "nats";
 import type { JetStreamClient } from "nats";
 import { expect, test } from "vitest";
 import { Bucket } from "../../../control/store/nats/bucket.ts";
+import { StuckLeaders } from "../../../control/stuck-leader.ts";
 import type { NatsLink } from "../../../proto/contract/nats-link.ts";
 import { silentLog } from "../../../proto/kernel/log.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
@@ -23,12 +24,40 @@ function stuckOn(link: NatsLink) {
   return { state, link: altered(link, { connection: altered(connection, { jetstream }) }) };
 }
 
+test("it is known for as long, though each of its writers gives up sooner and opens anew", async () => {
+  await using nats = await startNats({ servers: 3 });
+  const { state, link } = stuckOn(await nats.link());
+  const [clock, told] = [new FakeClock(), [] as string[]];
+  const log = { ...silentLog, warn: (_: unknown, message: string) => void told.push(message) };
+  const stuck = new StuckLeaders({ link, clock, log });
+  const put = async (): Promise<string> => {
+    state.stuck = false;
+    const bucket = new Bucket({ link, clock, log, stuck, name: "baton_test", only: null, told: null });
+    await bucket.open();
+    state.stuck = true;
+    return (await bucket.put("key", Buffer.from("value"), 0)).kind;
+  };
+  expect(await put()).toBe("unknown");
+  await clock.advance(10_100);
+  expect(await put()).toBe("unknown");
+  await until("it is told", () => told.length > 0);
+  expect(told[0]).toMatch(/KV_baton_test has answered no write for 10 s; another one leads it now/);
+});
+
 test("when it has answered no write for ten seconds, another server leads; one answer in between counts anew", async () => {
   await using nats = await startNats({ servers: 3 });
   const { state, link } = stuckOn(await nats.link());
   const [clock, told] = [new FakeClock(), [] as string[]];
   const log = { ...silentLog, warn: (_: unknown, message: string) => void told.push(message) };
-  const bucket = new Bucket({ link, clock, log, name: "baton_test", only: null, told: null });
+  const bucket = new Bucket({
+    link,
+    clock,
+    log,
+    stuck: new StuckLeaders({ link, clock, log }),
+    name: "baton_test",
+    only: null,
+    told: null,
+  });
   await bucket.open();
   const put = async (revision = 0): Promise<string> => (await bucket.put("key", Buffer.from("value"), revision)).kind;
   const after = async (ms: number, stuck: boolean): Promise<string> => {
