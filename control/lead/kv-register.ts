@@ -9,7 +9,7 @@
  *
  * Errors  rejects with one sentence when there is no answer within `TIMEOUT_MS`, or JetStream can't do it.
  */
-import type { JetStreamManager, KV } from "nats";
+import type { KV } from "nats";
 import { copiesOn } from "../../proto/contract/nats-link.ts";
 import type { NatsLink } from "../../proto/contract/nats-link.ts";
 import { codeOf, MOVED_ON, sentence } from "../../proto/contract/nats-errors.ts";
@@ -28,7 +28,6 @@ export class KvRegister implements LeaseRegister {
   readonly #bucket: string;
   readonly #stuck: StuckLeader;
   #kv: KV | undefined;
-  #jsm: JetStreamManager | undefined;
 
   constructor(link: NatsLink, bucket: string, ambient: { readonly clock: Clock; readonly log: Log }) {
     this.#link = link;
@@ -40,7 +39,7 @@ export class KvRegister implements LeaseRegister {
     try {
       const kv = await this.#open();
       // Before the key: what is written in between is the key's, and newer.
-      const last = await this.#lastSequence();
+      const { last_seq: last } = (await kv.status()).streamInfo.state;
       const entry = await kv.get(KEY);
       const holder = entry === null ? NOBODY : holderOf(entry.string());
       return { holder, revision: Math.max(last, entry?.revision ?? 0) };
@@ -62,12 +61,6 @@ export class KvRegister implements LeaseRegister {
       if (MOVED_ON.includes(codeOf(error))) return null;
       throw this.#said(error);
     }
-  }
-
-  async #lastSequence(): Promise<number> {
-    this.#jsm ??= await this.#link.connection.jetstreamManager({ checkAPI: false, timeout: TIMEOUT_MS });
-    const { state } = await this.#jsm.streams.info(`KV_${this.#bucket}`);
-    return state.last_seq;
   }
 
   async #open(): Promise<KV> {

@@ -369,7 +369,7 @@ export class NatsStore implements NatsBackedStore {
     try {
       return await work();
     } catch (error) {
-      if (error instanceof StoreUnusable || error instanceof StoreUnsure || error instanceof BucketGone) throw error;
+      if (error instanceof StoreUnusable || error instanceof StoreUnsure) throw error;
       for (const bucket of [this.#o.records, this.#o.head]) {
         // Whoever writes has in memory what is stored nowhere any more: it is to load, and begin anew on what is there.
         if (!(await bucket.exists().catch(() => true))) throw this.#mustLoad(bucket.gone());
